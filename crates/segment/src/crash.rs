@@ -1,0 +1,66 @@
+//! Where a process can be made to die: every access to shared memory and every system call of the primitives.
+//!
+//! Built with `--cfg crash_points`, each such place calls [`site`] just before it acts (and once more after a
+//! compare-exchange, with its outcome). A test arms the calling thread with a number, and the n-th site from then on ends
+//! the process with the signal of the test's choice, after its name was written where the test asked. A site's name is its
+//! source position and its operation, as in `mpmc.rs:143:30 compare_exchange won`, so that no place can be forgotten and
+//! no name can go stale.
+//!
+//! Without the `cfg` there is nothing: [`site`] is an empty inline function and the atomics are `std`'s own. `ci/hook-is-free`
+//! compares the assembly of a build with that of one in which every call of it has been deleted.
+
+/// Announces the operation `operation`, which the caller is about to do.
+#[cfg(not(crash_points))]
+#[inline(always)]
+pub fn site(_operation: &'static str) {}
+
+#[cfg(crash_points)]
+pub use armed::{arm, disarm, site};
+
+#[cfg(crash_points)]
+mod armed {
+    use std::cell::RefCell;
+    use std::fs::File;
+    use std::io::Write;
+    use std::panic::Location;
+
+    struct Armed {
+        countdown: u64,
+        signal: i32,
+        log: File,
+    }
+
+    thread_local! {
+        static ARMED: RefCell<Option<Armed>> = const { RefCell::new(None) };
+    }
+
+    /// Makes the `n`-th site (from 1) that this thread reaches raise `signal` in this process. Its name goes to `log`.
+    pub fn arm(n: u64, signal: i32, log: File) {
+        ARMED.with_borrow_mut(|armed| *armed = Some(Armed { countdown: n, signal, log }));
+    }
+
+    /// Undoes [`arm`]: true if it was still to come.
+    pub fn disarm() -> bool {
+        ARMED.with_borrow_mut(|armed| armed.take().is_some())
+    }
+
+    /// Announces the operation `operation`, which the caller is about to do.
+    #[track_caller]
+    pub fn site(operation: &'static str) {
+        let here = Location::caller();
+        // A thread that is being torn down has no thread-local storage left, and nothing to be armed with.
+        let reached = ARMED.try_with(|armed| {
+            let mut armed = armed.borrow_mut();
+            let waiting = armed.as_mut()?;
+            waiting.countdown -= 1;
+            if waiting.countdown == 0 { armed.take() } else { None }
+        });
+        if let Ok(Some(mut armed)) = reached {
+            let file = here.file().rsplit('/').next().unwrap_or_default();
+            let name = format!("{file}:{}:{} {operation}\n", here.line(), here.column());
+            // The name is for the report only: the kill must come whether or not it could be written.
+            let _ = armed.log.write_all(name.as_bytes());
+            crate::sys::raise(armed.signal);
+        }
+    }
+}

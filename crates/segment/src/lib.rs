@@ -1,0 +1,88 @@
+//! Memory shared by processes, and who is attached to it.
+//!
+//! A [`Segment`] is a range of memory that holds one [`Object`] (a queue, a semaphore) and knows its **peers**: the attachments that
+//! processes have to it. A peer is alive for as long as it holds a kernel file lock. When one dies, at whatever instruction, the
+//! first to notice takes back what it owned and wakes everyone: nothing depends on what the dead process still had to do.
+//!
+//! This crate is the floor that the other `shmkit` crates stand on, and nearly all their `unsafe` code is here. Use it directly
+//! to put an object of your own into shared memory:
+//!
+//! ```
+//! use shmkit_segment::primitive::{AtomicU64, Ordering};
+//! use shmkit_segment::{Error, Mapped, Memory, Object, Options, PeerId, Plan, At, kind};
+//!
+//! /// A number that all peers add to.
+//! struct Counter(Mapped<AtomicU64>);
+//!
+//! impl Object for Counter {
+//!     const KIND: u32 = kind(b"CNTR");
+//!     type Configuration = [u64; 8];
+//!     type Parts = At<AtomicU64>;
+//!
+//!     fn payload() -> std::alloc::Layout { std::alloc::Layout::new::<u64>() }
+//!     fn plan(_: &[u64; 8], plan: &mut Plan) -> Result<At<AtomicU64>, Error> { plan.one() }
+//!     fn attach(memory: &Memory, parts: &At<AtomicU64>) -> Self { Self(memory.one(*parts)) }
+//!     fn sweep(&self, _dead: PeerId, _reaper: PeerId) {} // an addition is one instruction: nothing is ever half done
+//!     fn wake_all(&self) {} // and nobody waits
+//! }
+//! # impl Counter { fn sum(&self) -> u64 { self.0.load(Ordering::Relaxed) } }
+//!
+//! let segment = Options::new().anonymous::<Counter>([0; 8])?;
+//! let same = segment.join()?; // a second peer, here in the same process
+//! segment.object().0.fetch_add(2, Ordering::Relaxed);
+//! same.object().0.fetch_add(3, Ordering::Relaxed);
+//! assert_eq!(segment.object().sum(), 5);
+//! assert_eq!(segment.peers(), 2);
+//!
+//! // All places taken is an error, not a hang.
+//! let crowded = Options::new().peers(1).anonymous::<Counter>([0; 8])?;
+//! assert!(matches!(crowded.join(), Err(Error::TooManyPeers { limit: 1 })));
+//! # Ok::<(), Error>(())
+//! ```
+//!
+//! # Guarantees
+//!
+//! - Memory is allocated in full at creation: a full disk or memory limit is an [`Error`] there and never a signal later.
+//! - A descriptor is checked before it is mapped, a header before it is believed; nothing read from shared memory is used as a pointer
+//!   or an unchecked length.
+//! - Nothing is left behind: anonymous segments go with their last process, however it ends.
+//! - No threads, no signal handlers, no files.
+//!
+//! # Limits
+//!
+//! - Linux 5.3 or later, 64-bit, with `/proc` mounted.
+//! - Peers are trusted as far as integrity and progress go: a malicious one can write nonsense, which others meet as wrong values or
+//!   [`Error::Corrupt`], but not as undefined behaviour.
+//! - Do not use handles in a child made by `fork` without `exec`.
+
+#![deny(unsafe_code)]
+
+mod cells;
+mod copy;
+pub mod crash;
+mod error;
+mod header;
+mod life;
+mod memory;
+mod object;
+mod plain;
+mod plan;
+pub mod primitive;
+mod role;
+mod segment;
+#[cfg(not(loom))]
+mod sys;
+pub mod transfer;
+
+#[doc(hidden)]
+pub use cells::checked_default;
+pub use cells::{Line, Shared};
+pub use copy::copy;
+pub use error::Error;
+pub use header::LAYOUT_VERSION;
+pub use memory::{Blocks, Mapped, MappedSlice, Memory, Ring};
+pub use object::{Object, kind};
+pub use plain::{Plain, PlainCell};
+pub use plan::{At, AtBlocks, AtRing, AtSlice, Plan};
+pub use role::{ROLES, Role, Side};
+pub use segment::{DEFAULT_PEERS, Options, PeerId, Segment};

@@ -1,0 +1,52 @@
+//! What a segment holds: one object, whose type says everything that is needed to lay it out, attach to it, and repair it
+//! when a peer has died.
+
+use crate::{Error, Memory, PeerId, Plan};
+use std::alloc::Layout;
+
+/// An object that lives in a segment.
+///
+/// A segment holds one object, which may be composed of others: a composite's plan calls its parts' plans, and its sweep
+/// their sweeps. So whoever is attached knows how to recover everything in the segment, and no reaper ever meets memory
+/// that it does not understand.
+pub trait Object: Sized + Send + Sync + 'static {
+    /// Names the kind of object in the header: four ASCII letters, see [`kind`].
+    const KIND: u32;
+
+    /// A name for the payload type, for users who want to tell types of the same size apart.
+    const TAG: u64 = 0;
+
+    /// What the layout follows from, kept in the header as eight numbers.
+    type Configuration: Copy + Into<[u64; 8]> + From<[u64; 8]>;
+
+    /// The places of the object's parts.
+    type Parts: Copy;
+
+    /// Size and alignment of the payload type, compared on attaching.
+    fn payload() -> Layout;
+
+    /// Lays the object out. The same configuration gives the same plan in every process.
+    ///
+    /// # Errors
+    /// [`Error::Geometry`] for a configuration that makes no sense: it may come from a corrupt header.
+    fn plan(configuration: &Self::Configuration, plan: &mut Plan) -> Result<Self::Parts, Error>;
+
+    /// Views the object in memory that was laid out so. Called by the creator too: the memory is all zero then, and
+    /// all-zero is every object's initial state.
+    fn attach(memory: &Memory, parts: &Self::Parts) -> Self;
+
+    /// Takes back what `dead` owned, on behalf of `reaper`, which holds the exclusive right to do so.
+    ///
+    /// Idempotent: if the reaper dies on the way, another one starts again from the beginning. Runs while others use the
+    /// object. Waking is not its business: everyone is woken afterwards.
+    fn sweep(&self, dead: PeerId, reaper: PeerId);
+
+    /// Wakes everyone who waits for anything in this object: a peer that died may have owed them a wake.
+    fn wake_all(&self);
+}
+
+/// Four letters as a number.
+#[must_use]
+pub const fn kind(letters: &[u8; 4]) -> u32 {
+    u32::from_le_bytes(*letters)
+}

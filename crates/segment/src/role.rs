@@ -1,0 +1,190 @@
+//! Roles: who sends, who receives, and how the others learn that nobody does any more.
+//!
+//! An object has up to four roles (a queue's are senders and receivers). A handle that can act in a role holds a [`Role`].
+//! How many a peer has stands in that peer's entry of the table, and nowhere else: a counter shared by all would drift
+//! when somebody is killed between counting and acting. What the segment has in common is one word for each role:
+//!
+//! ```text
+//! side = epoch:30 | state:2          NEVER ──▶ OPEN ◀──▶ CLOSED
+//! ```
+//!
+//! - To take a role: add to the own count; if it was zero, then move the side to OPEN of the next epoch.
+//! - To leave it: subtract; if it is zero now, read the side, find all counts zero, and move that very side word to CLOSED.
+//! - To reap: set the dead peer's count to zero, then go on as a leaver.
+//!
+//! CLOSED is exact. A leaver's compare-exchange succeeds only if no one moved the side since it was read. Somebody who took
+//! the role with a move before that read has a count that the leaver's loads see (the side's release and acquire), so
+//! they were not all zero; one who moves it later reopens it. And of two who leave at once, one sees the other's zero, because
+//! the subtraction and the loads are sequentially consistent. Killed anywhere, a peer leaves its count for the reaper,
+//! which closes on its behalf and wakes everyone. `models/roles.py` explores it.
+//!
+//! NEVER is not CLOSED: whoever opens first waits for the other side to arrive.
+
+use crate::primitive::{AtomicU32, Ordering};
+use crate::{Object, PeerId, Segment};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+/// How many roles an object can have.
+pub const ROLES: usize = 4;
+
+/// Whether anybody acts in a role.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// Nobody has taken it yet.
+    Never,
+    /// Somebody has it.
+    Open,
+    /// Somebody had it, and nobody has it now.
+    Closed,
+}
+
+const OPEN: u32 = 1;
+const CLOSED: u32 = 2;
+const STATE: u32 = 3;
+
+impl Side {
+    fn of(word: u32) -> Self {
+        match word & STATE {
+            OPEN => Self::Open,
+            CLOSED => Self::Closed,
+            _ => Self::Never,
+        }
+    }
+}
+
+/// The word after `word`, with another state.
+fn next(word: u32, state: u32) -> u32 {
+    (word | STATE).wrapping_add(1) | state
+}
+
+impl<O: Object> Segment<O> {
+    /// Whether anybody acts in role number `role`. Costs a load.
+    ///
+    /// Acquire: who sees `Closed` sees all that the role's last holders did.
+    #[inline]
+    #[cfg_attr(crash_points, track_caller)]
+    pub fn side(&self, role: usize) -> Side {
+        Side::of(self.header.sides[role].load(Ordering::Acquire))
+    }
+
+    /// Counts one handle of `role` for `peer`.
+    pub(crate) fn enroll(&self, role: usize, peer: PeerId) {
+        if self.count(role, peer).fetch_add(1, Ordering::SeqCst) > 0 {
+            return;
+        }
+        let side = &self.header.sides[role];
+        let mut word = side.load(Ordering::Relaxed);
+        // Release: a leaver that reads this side (acquire) sees the count above.
+        while let Err(found) = side.compare_exchange(word, next(word, OPEN), Ordering::AcqRel, Ordering::Relaxed) {
+            word = found;
+        }
+    }
+
+    /// Takes back one handle of `role` from this peer, and wakes everybody if it was the last there is.
+    fn resign(&self, role: usize) {
+        // SeqCst with the loads in `close_if_empty`: of two who leave at once, one sees both gone.
+        if self.count(role, self.me()).fetch_sub(1, Ordering::SeqCst) == 1 && self.close_if_empty(role) {
+            self.object().wake_all();
+        }
+    }
+
+    /// Takes all handles of `role` from `peer`, which has left or died. The caller wakes everybody.
+    pub(crate) fn withdraw(&self, role: usize, peer: PeerId) {
+        self.count(role, peer).store(0, Ordering::SeqCst);
+        self.close_if_empty(role);
+    }
+
+    fn close_if_empty(&self, role: usize) -> bool {
+        let side = &self.header.sides[role];
+        loop {
+            let word = side.load(Ordering::Acquire);
+            if word & STATE != OPEN || self.table.iter().any(|entry| entry.roles[role].load(Ordering::SeqCst) != 0) {
+                return false;
+            }
+            // Release: who reads CLOSED sees all that the leavers did. Failure: the role was taken meanwhile; look again.
+            if side.compare_exchange(word, next(word, CLOSED), Ordering::AcqRel, Ordering::Relaxed).is_ok() {
+                return true;
+            }
+        }
+    }
+
+    fn count(&self, role: usize, peer: PeerId) -> &AtomicU32 {
+        &self.table[usize::from(peer.number())].roles[role]
+    }
+}
+
+/// One handle of a role of a segment's object. Cloning counts one more, dropping one less; neither makes a system call, except
+/// the drop that closes the role and wakes who waits for that.
+///
+/// It can be serialised within [`transfer::sending`](crate::transfer::sending), and so be an argument or a result of a spawned
+/// function; anywhere else, serialising is an error.
+pub struct Role<O: Object> {
+    segment: Arc<Segment<O>>,
+    role: usize,
+    /// A role that exists once has gone to another process.
+    moved: AtomicBool,
+}
+
+impl<O: Object> Role<O> {
+    pub(crate) fn take(segment: Arc<Segment<O>>, role: usize) -> Self {
+        segment.enroll(role, segment.me());
+        Self::counted(segment, role)
+    }
+
+    /// A role that has been counted already, by whoever handed it over.
+    pub(crate) fn counted(segment: Arc<Segment<O>>, role: usize) -> Self {
+        Self { segment, role, moved: AtomicBool::new(false) }
+    }
+
+    /// The segment in whose object this is a role.
+    #[inline]
+    pub fn segment(&self) -> &Arc<Segment<O>> {
+        &self.segment
+    }
+
+    /// The number of the role.
+    #[inline]
+    pub fn number(&self) -> usize {
+        self.role
+    }
+
+    /// True after [`give_away`](Self::give_away).
+    pub fn is_moved(&self) -> bool {
+        self.moved.load(std::sync::atomic::Ordering::Relaxed)
+    }
+
+    /// Leaves the role now and for good: for a role that exists once and has just been serialised for another process.
+    pub fn give_away(&self) {
+        if !self.moved.swap(true, std::sync::atomic::Ordering::Relaxed) && !self.segment.is_defunct() {
+            self.segment.resign(self.role);
+        }
+    }
+}
+
+impl<O: Object> Clone for Role<O> {
+    fn clone(&self) -> Self {
+        Self::take(Arc::clone(&self.segment), self.role)
+    }
+}
+
+impl<O: Object> Drop for Role<O> {
+    fn drop(&mut self) {
+        self.give_away();
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::{CLOSED, OPEN, STATE, next};
+
+    #[test]
+    fn each_move_of_a_side_begins_an_epoch() {
+        let open = next(0, OPEN);
+        let closed = next(open, CLOSED);
+        let reopened = next(closed, OPEN);
+        assert_eq!([open, closed, reopened].map(|word| word & STATE), [OPEN, CLOSED, OPEN]);
+        assert_eq!([open, closed, reopened].map(|word| word >> 2), [1, 2, 3]);
+        assert_eq!(next(u32::MAX, OPEN), OPEN);
+    }
+}

@@ -1,0 +1,129 @@
+//! Handles on their way to another process.
+//!
+//! A handle serialises as a reference to its segment, and the segment's descriptors travel beside the bytes. Within
+//! [`sending`], the handle's serialiser finds where to put them; within [`receiving`], its deserialiser finds them again.
+//! Outside of both it gets an error, because bytes alone cannot carry a handle.
+//!
+//! The receiver is entered as a peer of the segment, and its roles are counted, *before* it exists: from then on it is alive for as
+//! long as the `life` descriptor is open anywhere, in the sender, on its way in a socket, or in the receiver. If it never arrives
+//! (the program cannot be started, the receiver is killed, the message is dropped unread) the lock falls, and the place is reaped.
+//! Hence "the queue has no senders" can never be seen in between.
+//!
+//! Several handles of one segment share one attachment on the other side, as they did on this one.
+
+#![cfg(not(loom))]
+
+use crate::role::{ROLES, Role};
+use crate::{Error, Object, PeerId, Segment};
+use serde::de::Error as _;
+use serde::ser::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use std::any::Any;
+use std::cell::RefCell;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+#[derive(Default)]
+struct Outgoing {
+    descriptors: Vec<OwnedFd>,
+    /// Address of the segment, the receiver's place in it, and the first of its two descriptors.
+    segments: Vec<(usize, PeerId, u32)>,
+}
+
+struct Incoming {
+    descriptors: Vec<Option<OwnedFd>>,
+    /// Segments opened so far, by the first of their descriptors.
+    segments: Vec<(u32, Arc<dyn Any + Send + Sync>)>,
+}
+
+thread_local! {
+    static OUTGOING: RefCell<Option<Outgoing>> = const { RefCell::new(None) };
+    static INCOMING: RefCell<Option<Incoming>> = const { RefCell::new(None) };
+}
+
+/// Runs `serialise`, in which handles may be serialised, and returns the descriptors that must travel with its result, in order.
+///
+/// If they are dropped instead of sent, the receiver counts as dead.
+pub fn sending<R>(serialise: impl FnOnce() -> R) -> (R, Vec<OwnedFd>) {
+    let outer = OUTGOING.replace(Some(Outgoing::default()));
+    let result = serialise();
+    let outgoing = OUTGOING.replace(outer).unwrap_or_default();
+    (result, outgoing.descriptors)
+}
+
+/// Runs `deserialise`, in which handles that were serialised within [`sending`] come back to life from `descriptors`.
+pub fn receiving<R>(descriptors: Vec<OwnedFd>, deserialise: impl FnOnce() -> R) -> R {
+    let descriptors = descriptors.into_iter().map(Some).collect();
+    let outer = INCOMING.replace(Some(Incoming { descriptors, segments: Vec::new() }));
+    let result = deserialise();
+    INCOMING.set(outer);
+    result
+}
+
+/// What a role is in bytes: the first of its segment's two descriptors, the receiver's place, the role.
+type Reference = (u32, u16, u8);
+
+fn enclose<O: Object>(role: &Role<O>) -> Result<Reference, Error> {
+    OUTGOING.with_borrow_mut(|outgoing| {
+        let outgoing = outgoing.as_mut().ok_or(Error::NotTransferable(
+            "a handle can only be serialised as an argument or a result of a spawned function, not by an ordinary serialiser",
+        ))?;
+        if role.is_moved() {
+            return Err(Error::NotTransferable("this handle has already been moved to another process"));
+        }
+        let segment = role.segment();
+        let address = Arc::as_ptr(segment).addr();
+        let known = outgoing.segments.iter().find(|known| known.0 == address).copied();
+        let (_, peer, first) = match known {
+            Some(known) => known,
+            None => {
+                let (peer, data, life) = segment.invite()?;
+                let first = outgoing.descriptors.len() as u32;
+                outgoing.descriptors.extend([data, life]);
+                outgoing.segments.push((address, peer, first));
+                (address, peer, first)
+            }
+        };
+        segment.enroll(role.number(), peer);
+        Ok((first, peer.0, role.number() as u8))
+    })
+}
+
+fn open<O: Object>((first, peer, role): Reference) -> Result<Role<O>, Error> {
+    const MISSING: Error = Error::Corrupt("a handle arrived without its descriptors");
+    if usize::from(role) >= ROLES {
+        return Err(Error::Corrupt("a handle arrived with a role that does not exist"));
+    }
+    INCOMING.with_borrow_mut(|incoming| {
+        let incoming = incoming.as_mut().ok_or(Error::NotTransferable(
+            "a handle can only be deserialised as an argument or a result of a spawned function",
+        ))?;
+        let known = incoming.segments.iter().find(|known| known.0 == first);
+        let segment = match known {
+            Some((_, segment)) => Arc::clone(segment)
+                .downcast::<Segment<O>>()
+                .map_err(|_| Error::Corrupt("two handles disagree about what their segment holds"))?,
+            None => {
+                let mut take =
+                    |index: u32| incoming.descriptors.get_mut(index as usize).and_then(Option::take).ok_or(MISSING);
+                let (data, life) = (take(first)?, take(first + 1)?);
+                let segment = Segment::<O>::adopt(data, life, peer)?;
+                incoming.segments.push((first, segment.clone()));
+                segment
+            }
+        };
+        Ok(Role::counted(segment, role.into()))
+    })
+}
+
+impl<O: Object> Serialize for Role<O> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        enclose(self).map_err(S::Error::custom)?.serialize(serializer)
+    }
+}
+
+impl<'de, O: Object> Deserialize<'de> for Role<O> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        open(Reference::deserialize(deserializer)?).map_err(D::Error::custom)
+    }
+}
