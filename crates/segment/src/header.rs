@@ -20,7 +20,7 @@
 //! computed again and compared with the stored one and with the file's.
 
 use crate::primitive::{AtomicU32, AtomicU64, Ordering};
-use crate::{Error, Line, Object, Plan, shared};
+use crate::{Configuration, Error, Line, Object, Plan, shared};
 
 pub(crate) const MAGIC: u64 = u64::from_le_bytes(*b"shmkit\0\0");
 /// The version of the layout that this library writes and reads.
@@ -81,7 +81,7 @@ pub(crate) struct Layout<O: Object> {
 }
 
 impl<O: Object> Layout<O> {
-    pub(crate) fn new(configuration: &O::Configuration, peers: usize) -> Result<Self, Error> {
+    pub(crate) fn new(configuration: &Configuration, peers: usize) -> Result<Self, Error> {
         if peers == 0 || peers > MAX_PEERS {
             return Err(Error::Geometry("a segment has places for 1 to 4096 peers"));
         }
@@ -101,7 +101,7 @@ fn payload_word<O: Object>() -> u64 {
 
 impl Header {
     /// Fills in everything but `ready`. Nobody else sees the segment yet, so nothing needs an order.
-    pub(crate) fn write<O: Object>(&self, configuration: O::Configuration, peers: usize, length: usize) {
+    pub(crate) fn write<O: Object>(&self, configuration: Configuration, peers: usize, length: usize) {
         self.magic.store(MAGIC, Ordering::Relaxed);
         self.version.store(LAYOUT_VERSION, Ordering::Relaxed);
         self.architecture.store(ARCHITECTURE, Ordering::Relaxed);
@@ -110,7 +110,7 @@ impl Header {
         self.payload.store(payload_word::<O>(), Ordering::Relaxed);
         self.tag.store(O::TAG, Ordering::Relaxed);
         self.length.store(length as u64, Ordering::Relaxed);
-        for (cell, word) in self.configuration.iter().zip(configuration.into()) {
+        for (cell, word) in self.configuration.iter().zip(configuration) {
             cell.store(word, Ordering::Relaxed);
         }
     }
@@ -121,7 +121,7 @@ impl Header {
     }
 
     /// What the header says, if it is whole, compatible, of an `O`, and agrees with itself and with the file's `length`.
-    pub(crate) fn check<O: Object>(&self, length: usize) -> Result<(O::Configuration, usize), Error> {
+    pub(crate) fn check<O: Object>(&self, length: usize) -> Result<(Configuration, usize), Error> {
         let ready = self.ready.load(Ordering::Acquire);
         let magic = self.magic.load(Ordering::Relaxed);
         if magic != MAGIC {
@@ -144,8 +144,7 @@ impl Header {
         same("size and alignment of the payload", self.payload.load(Ordering::Relaxed), payload_word::<O>())?;
         same("tag", self.tag.load(Ordering::Relaxed), O::TAG)?;
 
-        let words: [u64; 8] = std::array::from_fn(|i| self.configuration[i].load(Ordering::Relaxed));
-        let configuration = O::Configuration::from(words);
+        let configuration: Configuration = std::array::from_fn(|i| self.configuration[i].load(Ordering::Relaxed));
         let peers = self.peers.load(Ordering::Relaxed) as usize;
         let computed = Layout::<O>::new(&configuration, peers)?.plan.length();
         if computed != length || self.length.load(Ordering::Relaxed) != length as u64 {

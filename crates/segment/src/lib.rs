@@ -9,18 +9,17 @@
 //!
 //! ```
 //! use shmkit_segment::primitive::{AtomicU64, Ordering};
-//! use shmkit_segment::{Error, Mapped, Memory, Object, Options, PeerId, Plan, At, kind};
+//! use shmkit_segment::{At, Configuration, Error, Mapped, Memory, Object, Options, PeerId, Plan, kind};
 //!
 //! /// A number that all peers add to.
 //! struct Counter(Mapped<AtomicU64>);
 //!
 //! impl Object for Counter {
 //!     const KIND: u32 = kind(b"CNTR");
-//!     type Configuration = [u64; 8];
 //!     type Parts = At<AtomicU64>;
 //!
 //!     fn payload() -> std::alloc::Layout { std::alloc::Layout::new::<u64>() }
-//!     fn plan(_: &[u64; 8], plan: &mut Plan) -> Result<At<AtomicU64>, Error> { plan.one() }
+//!     fn plan(_: &Configuration, plan: &mut Plan) -> Result<At<AtomicU64>, Error> { plan.one() }
 //!     fn attach(memory: &Memory, parts: &At<AtomicU64>) -> Self { Self(memory.one(*parts)) }
 //!     fn sweep(&self, _dead: PeerId, _reaper: PeerId) {} // an addition is one instruction: nothing is ever half done
 //!     fn wake_all(&self) {} // and nobody waits
@@ -81,7 +80,7 @@ pub use copy::copy;
 pub use error::Error;
 pub use header::LAYOUT_VERSION;
 pub use memory::{Blocks, Mapped, MappedSlice, Memory, Ring};
-pub use object::{Object, kind};
+pub use object::{Configuration, Object, kind};
 pub use plain::{Plain, PlainCell};
 pub use plan::{At, AtBlocks, AtRing, AtSlice, Plan};
 pub use role::{ROLES, Role, Side};

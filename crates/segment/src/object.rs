@@ -4,6 +4,9 @@
 use crate::{Error, Memory, PeerId, Plan};
 use std::alloc::Layout;
 
+/// What an object's layout follows from, such as its capacity: up to eight numbers, kept in the header.
+pub type Configuration = [u64; 8];
+
 /// An object that lives in a segment.
 ///
 /// A segment holds one object, which may be composed of others: a composite's plan calls its parts' plans, and its sweep
@@ -16,9 +19,6 @@ pub trait Object: Sized + Send + Sync + 'static {
     /// A name for the payload type, for users who want to tell types of the same size apart.
     const TAG: u64 = 0;
 
-    /// What the layout follows from, kept in the header as eight numbers.
-    type Configuration: Copy + Into<[u64; 8]> + From<[u64; 8]>;
-
     /// The places of the object's parts.
     type Parts: Copy;
 
@@ -29,7 +29,7 @@ pub trait Object: Sized + Send + Sync + 'static {
     ///
     /// # Errors
     /// [`Error::Geometry`] for a configuration that makes no sense: it may come from a corrupt header.
-    fn plan(configuration: &Self::Configuration, plan: &mut Plan) -> Result<Self::Parts, Error>;
+    fn plan(configuration: &Configuration, plan: &mut Plan) -> Result<Self::Parts, Error>;
 
     /// Views the object in memory that was laid out so. Called by the creator too: the memory is all zero then, and
     /// all-zero is every object's initial state.

@@ -27,7 +27,7 @@ use crate::header::{Header, Layout, PeerEntry};
 use crate::life::Life;
 use crate::primitive::Ordering;
 use crate::role::Role;
-use crate::{Error, Mapped, MappedSlice, Memory, Object};
+use crate::{Configuration, Error, Mapped, MappedSlice, Memory, Object};
 use std::os::fd::OwnedFd;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -37,6 +37,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 pub struct PeerId(pub(crate) u16);
 
 impl PeerId {
+    /// The peer that a word in shared memory names, if there is one: such a number proves nothing.
+    #[inline]
+    #[must_use]
+    pub fn from_number(number: u16) -> Self {
+        Self(number)
+    }
+
     /// The id as a number below the segment's number of peers.
     #[inline]
     #[must_use]
@@ -82,7 +89,7 @@ impl Options {
     ///
     /// # Errors
     /// [`Error::Geometry`] if `configuration` makes no sense; otherwise what the kernel says about memory.
-    pub fn private<O: Object>(self, configuration: O::Configuration) -> Result<Arc<Segment<O>>, Error> {
+    pub fn private<O: Object>(self, configuration: Configuration) -> Result<Arc<Segment<O>>, Error> {
         let layout = Layout::<O>::new(&configuration, self.peers)?;
         let memory = Memory::private(&layout.plan)?;
         Segment::found(&memory, &layout, configuration, self.peers, Life::table(self.peers), None)
@@ -95,7 +102,7 @@ impl Options {
     /// [`Error::NoSpace`] if the memory cannot be had, [`Error::Geometry`] if `configuration` makes no sense, and
     /// [`Error::System`] when a limit is reached (two descriptors are needed).
     #[cfg(not(loom))]
-    pub fn anonymous<O: Object>(self, configuration: O::Configuration) -> Result<Arc<Segment<O>>, Error> {
+    pub fn anonymous<O: Object>(self, configuration: Configuration) -> Result<Arc<Segment<O>>, Error> {
         let layout = Layout::<O>::new(&configuration, self.peers)?;
         let data = crate::sys::sealed_memory(layout.plan.length())?;
         let memory = Memory::shared(&data, layout.plan.length())?;
@@ -126,7 +133,7 @@ impl<O: Object> Segment<O> {
     fn found(
         memory: &Memory,
         layout: &Layout<O>,
-        configuration: O::Configuration,
+        configuration: Configuration,
         peers: usize,
         life: Life,
         data: Option<OwnedFd>,
@@ -174,7 +181,7 @@ impl<O: Object> Segment<O> {
     /// # Errors
     /// Each way in which it is not has an [`Error`] of its own.
     #[cfg(not(loom))]
-    pub fn verify(data: &impl std::os::fd::AsFd) -> Result<O::Configuration, Error> {
+    pub fn verify(data: &impl std::os::fd::AsFd) -> Result<Configuration, Error> {
         let length = crate::sys::sealed_length(data.as_fd())?;
         let header = read_header(&data.as_fd(), length)?;
         header.check::<O>(length).map(|(configuration, _)| configuration)

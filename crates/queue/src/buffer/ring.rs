@@ -1,0 +1,425 @@
+//! The protocol: buffers with owners, and a ring of references to those that are ready, published last.
+//!
+//! A buffer has a [`Word`] whose turn is its generation, and a place in the pool:
+//!
+//! | state | meaning | who may change it, to what |
+//! |---|---|---|
+//! | FREE(g) | nobody's | any sender: CAS → OWNED(g, itself) |
+//! | OWNED(g, o) | `o` writes a message | `o`: store → READY(g, o), or FREE(g+1); reaper of `o`: CAS → FREE(g+1) |
+//! | READY(g, o) | a message; `o` puts it into the ring, if it is not there yet | any receiver that found it there: CAS → TAKEN(g, itself); reaper of `o`, if it is not there: CAS → READY(g+1, reaper) |
+//! | TAKEN(g, o) | `o` reads it, for as long as it likes | `o`: store → FREE(g+1), or READY(g+1, o) to give it back; reaper of `o`: CAS → READY(g+1, reaper) |
+//!
+//! The ring has a cell for each buffer at least, so it is never full, and publishing never waits for anybody:
+//!
+//! ```text
+//! 63            28 27      14 13       0
+//! ┌───────────────┬──────────┬──────────┐
+//! │     turn      │ buffer+1 │ g mod 2¹⁴│      buffer+1 = 0: empty, and free for that turn
+//! └───────────────┴──────────┴──────────┘
+//! ```
+//!
+//! - publish: CAS the cell at `tail` from (L, empty) to (L, buffer, g). This is the instant at which the message takes its place. Then move `tail`; a cell
+//!   that is filled already was published by somebody who has not moved it yet, so move it for them. A cell of the turn before is one whose message was
+//!   taken by somebody who has not cleared it yet: clear it for them, from `head` on.
+//! - take: read the cell at `head`, read its buffer's word, read the cell again: if it is the same, the word belongs to it. CAS the word to TAKEN. This is the
+//!   instant at which the message is taken. Then clear the cell and move `head`; if the word shows that it was taken already, do that for the one who did.
+//!
+//! Everybody helps everybody, so a process that is stopped at any step delays nobody: lock-free, while buffers last.
+//!
+//! # Why a kill at any step loses nothing
+//!
+//! The buffer's word says at every instant whose it is. OWNED: its `send` has not returned, so the message may vanish. READY but not in the ring: it may have been
+//! the last step before `send` returned, so the reaper publishes it. TAKEN: not acknowledged, so the reaper publishes it again, in a new
+//! generation, which makes references that may linger from the first time worthless. Dead halfway through that, the reaper has left it READY in its
+//! own name, for its own reaper to publish.
+//!
+//! # Generations and turns
+//!
+//! A cell has room for the low 14 bits of a generation. To mistake one for another, a taker would have to read the cell, then be delayed while the same buffer goes round 2¹⁴
+//! times, and find the same cell unchanged: but an unchanged cell stops `head`, and behind it nothing moves. The turn has 36 bits: a delayed exchange
+//! would have to hit the same cell after exactly 2³⁶ laps.
+//!
+//! # Orderings
+//!
+//! READY is published with release in the cell's exchange and the word's store, and taken with acquire: the taker sees the message. FREE is stored with release, and
+//! claimed with acquire: the next writer comes after the last reader. `head` and `tail` are moved with release and read with acquire, so that whoever starts from one sees
+//! the cells before it as whoever moved it did.
+//!
+//! `models/buffer.py` explores it with two kills, `tests/loom.rs` this code under weak memory.
+
+use crate::word::Word;
+use shmkit_segment::primitive::{AtomicU32, AtomicU64, Ordering};
+use shmkit_segment::{
+    At, AtBlocks, AtRing, AtSlice, Blocks, Configuration, Error, Line, Mapped, MappedSlice, Memory, Object, PeerId,
+    Plan, Ring, kind, shared,
+};
+use shmkit_sync::EventCount;
+use std::alloc::Layout;
+use std::cell::Cell;
+
+const FREE: u64 = 0;
+const OWNED: u64 = 1;
+const READY: u64 = 2;
+const TAKEN: u64 = 3;
+
+/// A cell has 14 bits for the number of a buffer, less one value for none.
+const MAX_BUFFERS: usize = (1 << 14) - 1;
+
+shared! {
+    /// What is known of a buffer; 24 bytes.
+    pub struct Tag {
+        word: AtomicU64,
+        /// Bytes of the message, at most the size of a buffer.
+        length: AtomicU32,
+        /// How often the message was handed to a receiver.
+        deliveries: AtomicU32,
+        /// The process that it was handed to last.
+        holder: AtomicU32,
+        reserved: AtomicU32,
+    }
+}
+
+shared! {
+    pub struct Ends {
+        tail: Line<AtomicU64>,
+        head: Line<AtomicU64>,
+        pub(super) data: Line<EventCount>,
+        pub(super) space: Line<EventCount>,
+    }
+}
+
+#[cfg(not(loom))]
+const _: () = assert!(size_of::<Tag>() == 24 && size_of::<Ends>() == 4 * 128);
+
+/// A reference to a buffer, as it stands in the ring.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct CellWord(u64);
+
+impl CellWord {
+    const TURN: u64 = (1 << 36) - 1;
+    const LOW: u64 = (1 << 14) - 1;
+
+    fn empty(lap: u64) -> Self {
+        Self((lap & Self::TURN) << 28)
+    }
+
+    fn holding(lap: u64, buffer: usize, generation: u64) -> Self {
+        Self(Self::empty(lap).0 | (buffer as u64 + 1) << 14 | generation & Self::LOW)
+    }
+
+    /// The buffer it refers to.
+    fn buffer(self) -> Option<usize> {
+        (self.0 >> 14 & Self::LOW).checked_sub(1).map(|buffer| buffer as usize)
+    }
+
+    /// Whether it refers to generation `generation`.
+    fn is_of(self, generation: u64) -> bool {
+        self.0 & Self::LOW == generation & Self::LOW
+    }
+
+    /// How many laps it is ahead of `lap`; negative if it is behind.
+    fn ahead_of(self, lap: u64) -> i64 {
+        let difference = (self.0 >> 28).wrapping_sub(lap) << 28;
+        difference as i64 >> 28
+    }
+}
+
+/// The queue in its segment, or a part of a larger object's.
+#[derive(Clone)]
+pub struct Buffers {
+    pub(super) ends: Mapped<Ends>,
+    cells: Ring<AtomicU64>,
+    tags: MappedSlice<Tag>,
+    pub(super) blocks: Blocks,
+}
+
+/// A buffer that this process owns, or a message that it has taken.
+#[derive(Clone, Copy)]
+pub(super) struct Claim {
+    pub(super) buffer: usize,
+    generation: u64,
+}
+
+/// Nothing was found.
+pub(super) enum Nothing {
+    Now,
+    Corrupt,
+}
+
+impl Object for Buffers {
+    const KIND: u32 = kind(b"BUFF");
+    type Parts = (At<Ends>, AtRing<AtomicU64>, AtSlice<Tag>, AtBlocks);
+
+    fn payload() -> Layout {
+        Layout::new::<()>()
+    }
+
+    fn plan(&[count, size, ..]: &Configuration, plan: &mut Plan) -> Result<Self::Parts, Error> {
+        let count = usize::try_from(count).ok().filter(|count| (1..=MAX_BUFFERS).contains(count));
+        let count = count.ok_or(Error::Geometry("a queue has 1 to 16,383 buffers"))?;
+        let size = usize::try_from(size).ok().filter(|&size| u32::try_from(size).is_ok());
+        let size = size.ok_or(Error::Geometry("a buffer has less than 4 GiB"))?;
+        Ok((plan.one()?, plan.ring(count.next_power_of_two())?, plan.slice(count)?, plan.blocks(count, size)?))
+    }
+
+    fn attach(memory: &Memory, parts: &Self::Parts) -> Self {
+        Self {
+            ends: memory.one(parts.0),
+            cells: memory.ring(parts.1),
+            tags: memory.slice(parts.2),
+            blocks: memory.blocks(parts.3),
+        }
+    }
+
+    fn sweep(&self, dead: PeerId, reaper: PeerId) {
+        for buffer in 0..self.tags.len() {
+            let cell = &self.tags[buffer].word;
+            let word = Word(cell.load(Ordering::Acquire));
+            if word.owner() != dead {
+                continue;
+            }
+            let generation = word.turn();
+            let swept = match word.state() {
+                OWNED => Word::new(generation + 1, FREE),
+                READY if self.is_in_ring(buffer, generation) => continue,
+                READY | TAKEN => Word::owned(generation + 1, READY, reaper),
+                _ => continue,
+            };
+            // Fails if a receiver took it just now.
+            if cell.compare_exchange(word.0, swept.0, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+                && swept.state() == READY
+            {
+                self.publish(Claim { buffer, generation: generation + 1 });
+            }
+        }
+    }
+
+    fn wake_all(&self) {
+        self.ends.data.notify_all();
+        self.ends.space.notify_all();
+    }
+}
+
+impl Buffers {
+    pub(super) fn count(&self) -> usize {
+        self.tags.len()
+    }
+
+    /// Messages in the ring, about.
+    pub(super) fn len(&self) -> usize {
+        let head = self.ends.head.load(Ordering::Relaxed);
+        self.ends.tail.load(Ordering::Relaxed).saturating_sub(head).min(self.count() as u64) as usize
+    }
+
+    /// Takes a free buffer for `me`, looking from `cursor` on.
+    #[cfg_attr(crash_points, track_caller)]
+    pub(super) fn claim(&self, me: PeerId, cursor: &Cell<usize>) -> Option<Claim> {
+        let start = cursor.get();
+        for buffer in (start..self.count()).chain(0..start) {
+            let cell = &self.tags[buffer].word;
+            let word = Word(cell.load(Ordering::Relaxed));
+            let generation = word.turn();
+            // Acquire pairs with the release of FREE: this process writes after the last reader.
+            if word.state() == FREE
+                && cell
+                    .compare_exchange(
+                        word.0,
+                        Word::owned(generation, OWNED, me).0,
+                        Ordering::Acquire,
+                        Ordering::Relaxed,
+                    )
+                    .is_ok()
+            {
+                cursor.set((buffer + 1) % self.count());
+                return Some(Claim { buffer, generation });
+            }
+        }
+        None
+    }
+
+    /// Sends the first `length` bytes of a claimed buffer.
+    #[cfg_attr(crash_points, track_caller)]
+    pub(super) fn send(&self, claim: Claim, length: usize, me: PeerId) {
+        let tag = &self.tags[claim.buffer];
+        tag.length.store(length as u32, Ordering::Relaxed);
+        tag.deliveries.store(0, Ordering::Relaxed);
+        // Release: whoever publishes it, this process or its reaper, publishes a whole message.
+        tag.word.store(Word::owned(claim.generation, READY, me).0, Ordering::Release);
+        self.publish(claim);
+        self.ends.data.notify_one();
+    }
+
+    /// Gives a claimed buffer, or a message that was received for good, back.
+    #[cfg_attr(crash_points, track_caller)]
+    pub(super) fn free(&self, claim: Claim) {
+        // Release pairs with the acquire in `claim`.
+        self.tags[claim.buffer].word.store(Word::new(claim.generation + 1, FREE).0, Ordering::Release);
+        self.ends.space.notify_one();
+    }
+
+    /// Gives a message that was taken back to be delivered again, behind those that wait.
+    #[cfg_attr(crash_points, track_caller)]
+    pub(super) fn give_back(&self, claim: Claim, me: PeerId) {
+        let generation = claim.generation + 1;
+        self.tags[claim.buffer].word.store(Word::owned(generation, READY, me).0, Ordering::Release);
+        self.publish(Claim { generation, ..claim });
+        self.ends.data.notify_one();
+    }
+
+    /// Puts a READY buffer into the ring.
+    #[cfg_attr(crash_points, track_caller)]
+    fn publish(&self, claim: Claim) {
+        loop {
+            let position = self.ends.tail.load(Ordering::Acquire);
+            let lap = self.cells.lap(position);
+            let cell = self.cells.at(position);
+            let found = CellWord(cell.load(Ordering::Acquire));
+            if found == CellWord::empty(lap) {
+                let filled = CellWord::holding(lap, claim.buffer, claim.generation);
+                if cell.compare_exchange(found.0, filled.0, Ordering::AcqRel, Ordering::Relaxed).is_ok() {
+                    Self::advance(&self.ends.tail, position);
+                    return;
+                }
+            } else if found.ahead_of(lap) >= 0 {
+                Self::advance(&self.ends.tail, position);
+            } else {
+                self.help_clear();
+            }
+        }
+    }
+
+    /// Takes the oldest message for `me`.
+    #[cfg_attr(crash_points, track_caller)]
+    pub(super) fn take(&self, me: PeerId) -> Result<Claim, Nothing> {
+        loop {
+            let position = self.ends.head.load(Ordering::Acquire);
+            let lap = self.cells.lap(position);
+            let cell = self.cells.at(position);
+            let found = CellWord(cell.load(Ordering::Acquire));
+            if found.ahead_of(lap) > 0 {
+                Self::advance(&self.ends.head, position);
+                continue;
+            }
+            let Some(buffer) = found.buffer().filter(|_| found.ahead_of(lap) == 0) else {
+                return Err(Nothing::Now);
+            };
+            let tag = self.tags.get(buffer).ok_or(Nothing::Corrupt)?;
+            let word = Word(tag.word.load(Ordering::Acquire));
+            let generation = word.turn();
+            if word.state() == READY && found.is_of(generation) {
+                // Acquire above orders this load after the word's: if the cell is still the same, the word belongs to it.
+                if cell.load(Ordering::Acquire) != found.0 {
+                    continue;
+                }
+                let taken = Word::owned(generation, TAKEN, me);
+                if tag.word.compare_exchange(word.0, taken.0, Ordering::AcqRel, Ordering::Relaxed).is_err() {
+                    continue;
+                }
+                self.clear(position, found);
+                return Ok(Claim { buffer, generation });
+            }
+            self.clear(position, found);
+        }
+    }
+
+    /// Clears the cell at the head if its message was taken, for somebody who has not done so yet.
+    #[cold]
+    #[cfg_attr(crash_points, track_caller)]
+    fn help_clear(&self) {
+        let position = self.ends.head.load(Ordering::Acquire);
+        let found = CellWord(self.cells.at(position).load(Ordering::Acquire));
+        let lap = self.cells.lap(position);
+        if found.ahead_of(lap) > 0 {
+            return Self::advance(&self.ends.head, position);
+        }
+        let Some(tag) = found.buffer().filter(|_| found.ahead_of(lap) == 0).and_then(|buffer| self.tags.get(buffer))
+        else {
+            return;
+        };
+        let word = Word(tag.word.load(Ordering::Acquire));
+        if word.state() != READY || !found.is_of(word.turn()) {
+            self.clear(position, found);
+        }
+    }
+
+    /// Clears a cell whose message was taken, and moves the head past it.
+    #[cfg_attr(crash_points, track_caller)]
+    fn clear(&self, position: u64, found: CellWord) {
+        let next = CellWord::empty(self.cells.lap(position) + 1);
+        // Fails if somebody else has cleared it: then all that is left is the head.
+        let _ = self.cells.at(position).compare_exchange(found.0, next.0, Ordering::AcqRel, Ordering::Relaxed);
+        Self::advance(&self.ends.head, position);
+    }
+
+    #[cfg_attr(crash_points, track_caller)]
+    fn advance(index: &AtomicU64, position: u64) {
+        // Release: see the module's head. Fails if somebody else has moved it.
+        let _ = index.compare_exchange(position, position + 1, Ordering::AcqRel, Ordering::Relaxed);
+    }
+
+    fn is_in_ring(&self, buffer: usize, generation: u64) -> bool {
+        (0..self.cells.capacity()).any(|position| {
+            let found = CellWord(self.cells.at(position).load(Ordering::Acquire));
+            found.buffer() == Some(buffer) && found.is_of(generation)
+        })
+    }
+
+    /// The length of a taken message. `None` if a peer wrote nonsense.
+    #[cfg_attr(crash_points, track_caller)]
+    pub(super) fn length(&self, claim: Claim) -> Option<usize> {
+        let length = self.tags[claim.buffer].length.load(Ordering::Relaxed) as usize;
+        (length <= self.blocks.size()).then_some(length)
+    }
+
+    /// Notes that a taken message is handed out; returns how often it was before, and to whom last.
+    #[cfg_attr(crash_points, track_caller)]
+    pub(super) fn count_delivery(&self, claim: Claim) -> (u32, u32) {
+        let tag = &self.tags[claim.buffer];
+        let before = tag.deliveries.load(Ordering::Relaxed);
+        let holder = tag.holder.load(Ordering::Relaxed);
+        // The holder first: killed in between, the message was not handed out, and is not counted so.
+        tag.holder.store(std::process::id(), Ordering::Relaxed);
+        tag.deliveries.store(before.saturating_add(1), Ordering::Release);
+        (before, holder)
+    }
+
+    /// Whether a message seems to wait in the ring.
+    pub(super) fn has_message(&self) -> bool {
+        let position = self.ends.head.load(Ordering::Acquire);
+        let found = CellWord(self.cells.at(position).load(Ordering::Acquire));
+        found.ahead_of(self.cells.lap(position)) > 0 || found.buffer().is_some()
+    }
+
+    /// Whether a buffer is free.
+    pub(super) fn has_room(&self) -> bool {
+        self.tags.iter().any(|tag| Word(tag.word.load(Ordering::Acquire)).state() == FREE)
+    }
+
+    /// Whether every buffer is free: nothing is being sent, held, or waiting to be delivered again.
+    pub(super) fn is_drained(&self) -> bool {
+        self.tags.iter().all(|tag| Word(tag.word.load(Ordering::Acquire)).state() == FREE)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::CellWord;
+
+    #[test]
+    fn a_cell_tells_its_lap_across_the_wrap() {
+        let last = (1 << 36) - 1;
+        assert_eq!(CellWord::empty(last).ahead_of(last), 0);
+        assert_eq!(CellWord::empty(last + 1).ahead_of(last), 1);
+        assert_eq!(CellWord::empty(last).ahead_of(last + 1), -1);
+        assert_eq!(CellWord::empty(0), CellWord(0));
+    }
+
+    #[test]
+    fn a_cell_carries_its_buffer_and_generation() {
+        let cell = CellWord::holding(3, 16_382, 0x1_2345);
+        assert_eq!(cell.buffer(), Some(16_382));
+        assert!(cell.is_of(0x1_2345) && cell.is_of(0x1_2345 + (1 << 14)) && !cell.is_of(0x1_2346));
+        assert_eq!(cell.ahead_of(3), 0);
+        assert_eq!(CellWord::empty(3).buffer(), None);
+    }
+}

@@ -1,0 +1,184 @@
+//! Why a message could not be sent or received. Values that were not sent come back.
+
+use std::fmt;
+
+/// A message could not be sent at once.
+#[derive(Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum TrySendError<T> {
+    /// There is no room at the moment: receive, or wait with `send`.
+    #[error("the queue is full")]
+    Full(T),
+    /// Nobody will receive it: the last receiver has left or died.
+    #[error("all receivers are gone")]
+    Disconnected(T),
+    /// This handle was moved to another process and is of no use here.
+    #[error("this handle has been moved to another process")]
+    Moved(T),
+    /// A peer wrote nonsense into the queue: create it again.
+    #[error("the queue is corrupt: a peer wrote over it")]
+    Corrupt(T),
+}
+
+/// A message will never be sent.
+#[derive(Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SendError<T> {
+    /// Nobody will receive it: the last receiver has left or died.
+    #[error("all receivers are gone")]
+    Disconnected(T),
+    /// This handle was moved to another process and is of no use here.
+    #[error("this handle has been moved to another process")]
+    Moved(T),
+    /// A peer wrote nonsense into the queue: create it again.
+    #[error("the queue is corrupt: a peer wrote over it")]
+    Corrupt(T),
+}
+
+/// A message could not be sent in time.
+#[derive(Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SendTimeoutError<T> {
+    /// The queue stayed full.
+    #[error("the queue stayed full until the time was up")]
+    Timeout(T),
+    /// Nobody will receive it: the last receiver has left or died.
+    #[error("all receivers are gone")]
+    Disconnected(T),
+    /// This handle was moved to another process and is of no use here.
+    #[error("this handle has been moved to another process")]
+    Moved(T),
+    /// A peer wrote nonsense into the queue: create it again.
+    #[error("the queue is corrupt: a peer wrote over it")]
+    Corrupt(T),
+}
+
+/// No message could be received at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum TryRecvError {
+    /// There is none.
+    #[error("the queue is empty")]
+    Empty,
+    /// There is one, but its sender has not finished writing it.
+    #[error("the next message is still being written")]
+    Busy,
+    /// There is none, and all senders have left or died: there never will be.
+    #[error("the queue is empty and all senders are gone")]
+    Disconnected,
+    /// This handle was moved to another process and is of no use here.
+    #[error("this handle has been moved to another process")]
+    Moved,
+    /// A peer wrote nonsense into the queue: create it again.
+    #[error("the queue is corrupt: a peer wrote over it")]
+    Corrupt,
+}
+
+/// No message will ever be received.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum RecvError {
+    /// All senders have left or died, and everything they sent has been received.
+    #[error("the queue is empty and all senders are gone")]
+    Disconnected,
+    /// This handle was moved to another process and is of no use here.
+    #[error("this handle has been moved to another process")]
+    Moved,
+    /// A peer wrote nonsense into the queue: create it again.
+    #[error("the queue is corrupt: a peer wrote over it")]
+    Corrupt,
+}
+
+/// No message was received in time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum RecvTimeoutError {
+    /// None came in time.
+    #[error("no message came until the time was up")]
+    Timeout,
+    /// All senders have left or died, and everything they sent has been received.
+    #[error("the queue is empty and all senders are gone")]
+    Disconnected,
+    /// This handle was moved to another process and is of no use here.
+    #[error("this handle has been moved to another process")]
+    Moved,
+    /// A peer wrote nonsense into the queue: create it again.
+    #[error("the queue is corrupt: a peer wrote over it")]
+    Corrupt,
+}
+
+/// The message inside need not be printable.
+macro_rules! debug_without_the_message {
+    ($($name:ident { $($variant:ident),* })*) => {$(
+        impl<T> fmt::Debug for $name<T> {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(match self {
+                    $(Self::$variant(_) => concat!(stringify!($variant), "(..)")),*
+                })
+            }
+        }
+
+        impl<T> $name<T> {
+            /// The message that was not sent.
+            pub fn into_inner(self) -> T {
+                match self {
+                    $(Self::$variant(value) => value),*
+                }
+            }
+        }
+    )*};
+}
+
+debug_without_the_message! {
+    TrySendError { Full, Disconnected, Moved, Corrupt }
+    SendError { Disconnected, Moved, Corrupt }
+    SendTimeoutError { Timeout, Disconnected, Moved, Corrupt }
+}
+
+impl<T> TrySendError<T> {
+    /// `None` if waiting may help.
+    pub(crate) fn settled(self) -> Option<SendTimeoutError<T>> {
+        match self {
+            Self::Full(_) => None,
+            Self::Disconnected(value) => Some(SendTimeoutError::Disconnected(value)),
+            Self::Moved(value) => Some(SendTimeoutError::Moved(value)),
+            Self::Corrupt(value) => Some(SendTimeoutError::Corrupt(value)),
+        }
+    }
+}
+
+impl<T> SendTimeoutError<T> {
+    /// For waits without a deadline.
+    pub(crate) fn without_timeout(self) -> SendError<T> {
+        match self {
+            Self::Timeout(_) => unreachable!("there was no deadline"),
+            Self::Disconnected(value) => SendError::Disconnected(value),
+            Self::Moved(value) => SendError::Moved(value),
+            Self::Corrupt(value) => SendError::Corrupt(value),
+        }
+    }
+}
+
+impl TryRecvError {
+    /// `None` if waiting may help.
+    pub(crate) fn settled(self) -> Option<RecvTimeoutError> {
+        match self {
+            Self::Empty | Self::Busy => None,
+            Self::Disconnected => Some(RecvTimeoutError::Disconnected),
+            Self::Moved => Some(RecvTimeoutError::Moved),
+            Self::Corrupt => Some(RecvTimeoutError::Corrupt),
+        }
+    }
+}
+
+impl RecvTimeoutError {
+    /// For waits without a deadline.
+    pub(crate) fn without_timeout(self) -> RecvError {
+        match self {
+            Self::Timeout => unreachable!("there was no deadline"),
+            Self::Disconnected => RecvError::Disconnected,
+            Self::Moved => RecvError::Moved,
+            Self::Corrupt => RecvError::Corrupt,
+        }
+    }
+}

@@ -1,0 +1,157 @@
+//! The event count: how anything in this toolkit sleeps until a condition in shared memory holds.
+//!
+//! ```text
+//! word = epoch:31 | W        W: somebody may be asleep, or about to be
+//!
+//! wait:    set W            │  notify:  (the condition was made true before)
+//!          fence SeqCst     │           fence SeqCst
+//!          condition?  ───▶ done        W clear? ───▶ done
+//!          sleep while the  │           epoch + 1, W clear  (one compare-exchange)
+//!          word is this     │           wake one, or all
+//!          again            │
+//! ```
+//!
+//! # Why no wake is lost
+//!
+//! The two fences are totally ordered. If the waiter's comes first, the notifier's load sees W (or a later word, below); if the
+//! notifier's comes first, the waiter's look at the condition sees it true. In the first case the notifier changes the word before
+//! it wakes, so a waiter that has not gone to sleep yet is refused by the kernel, which compares the word, and looks again.
+//!
+//! The notifier may find W gone, or lose its exchange, because another notifier came first and cleared it. That one wakes a
+//! sleeper, which sets W again *before* it looks at the condition. It will see what both notifiers did. But if only one sleeper was
+//! woken for two events, it takes one of them, and the other would wait for a further notification, while a second sleeper
+//! sleeps. So a waiter that has slept and then got what it wanted asks whether there is `more`, and if so wakes the next: the
+//! baton. W was set before that look, so an event that comes after it finds W and wakes somebody itself.
+//!
+//! A waiter whose time is up looks at the condition once more before it goes. A wake that was meant for it is either used then, or
+//! was for something that somebody else has taken.
+//!
+//! Clearing W only when a wake found nobody, the obvious variant, deadlocks without any crash: the wake and the clearing are two
+//! steps, and a sleeper that comes between them is forgotten.
+//!
+//! # Killed in between
+//!
+//! A notifier killed after its exchange has woken nobody; a sleeper killed after it was chosen has taken the wake with it. In both cases
+//! whoever reaps the dead process wakes everyone, unconditionally. `models/eventcount.py` explores all of this with kills at every
+//! step, `tests/loom.rs` this very code with weak memory.
+//!
+//! After Dmitry Vyukov's eventcount and folly's `EventCount`, with the counter and the flag in one word that a kernel can compare.
+
+use crate::Deadline;
+use crate::futex::{Futex, Sleep};
+use crate::patience::{Naps, Spin};
+use shmkit_segment::primitive::{Ordering, fence};
+use shmkit_segment::shared;
+use std::time::Duration;
+
+const W: u32 = 1;
+const EPOCH: u32 = 2;
+
+shared! {
+    /// Sleeping until a condition in shared memory holds; 4 bytes.
+    ///
+    /// A condition is anything that becomes true by what others write. They call [`notify_one`](Self::notify_one) after writing it, and
+    /// if nobody sleeps that costs a fence and a load.
+    pub struct EventCount {
+        word: Futex,
+    }
+}
+
+#[cfg(not(loom))]
+const _: () = assert!(size_of::<EventCount>() == 4);
+
+impl EventCount {
+    /// Wakes one waiter, if there is one: for conditions that one waiter makes false again.
+    ///
+    /// Costs a sequentially consistent fence and a load if nobody waits; else a compare-exchange and a system call.
+    #[inline]
+    #[cfg_attr(crash_points, track_caller)]
+    pub fn notify_one(&self) {
+        self.notify(1);
+    }
+
+    /// Wakes all waiters: for conditions that stay true, and where waiters of one event count want different things.
+    #[inline]
+    #[cfg_attr(crash_points, track_caller)]
+    pub fn notify_all(&self) {
+        self.notify(i32::MAX as u32);
+    }
+
+    #[inline]
+    #[cfg_attr(crash_points, track_caller)]
+    fn notify(&self, count: u32) {
+        // Pairs with the fence in `wait_until`.
+        fence(Ordering::SeqCst);
+        let word = self.word.load(Ordering::Relaxed);
+        if word & W != 0 {
+            self.wake(word, count);
+        }
+    }
+
+    #[cold]
+    #[cfg_attr(crash_points, track_caller)]
+    fn wake(&self, mut word: u32, count: u32) {
+        while word & W != 0 {
+            let next = word.wrapping_add(EPOCH) & !W;
+            // Relaxed is enough: what the waiter is to see was written before the fence in `notify`, and the waiter passes its own
+            // fence after it wakes.
+            match self.word.compare_exchange(word, next, Ordering::Relaxed, Ordering::Relaxed) {
+                Ok(_) => return self.word.wake(count),
+                Err(found) => word = found,
+            }
+        }
+    }
+
+    /// Waits until `attempt` gives a result, at most until `deadline`, after which it is tried once more: `None` if it fails
+    /// then too.
+    ///
+    /// `attempt` is called at any time and any number of times. `more` is asked after a success that came from a sleep: is there
+    /// something for the next waiter? (With `notify_all` only, `|| false` will do.) `idle` is called now and then while
+    /// nothing happens, to look after peers that may have died.
+    ///
+    /// Spins for about a microsecond, unless there is but one core, before it sleeps.
+    pub fn wait_until<R>(
+        &self,
+        deadline: Deadline,
+        mut attempt: impl FnMut() -> Option<R>,
+        more: impl FnOnce() -> bool,
+        mut idle: impl FnMut(),
+    ) -> Option<R> {
+        let mut spin = Spin::new();
+        while spin.again() {
+            if let Some(result) = attempt() {
+                return Some(result);
+            }
+        }
+        let mut naps = Naps::new();
+        let mut slept = false;
+        loop {
+            let mut word = self.word.load(Ordering::Relaxed);
+            if word & W == 0 {
+                // Relaxed: the fence below orders it before the attempt.
+                if self.word.compare_exchange(word, word | W, Ordering::Relaxed, Ordering::Relaxed).is_err() {
+                    continue;
+                }
+                word |= W;
+            }
+            // Pairs with the fence in `notify`.
+            fence(Ordering::SeqCst);
+            if let Some(result) = attempt() {
+                if slept && more() {
+                    self.notify_one();
+                }
+                return Some(result);
+            }
+            let nap = match deadline.remaining() {
+                Some(Duration::ZERO) => return None,
+                Some(remaining) => naps.next().min(remaining),
+                None => naps.next(),
+            };
+            match self.word.sleep(word, nap) {
+                Sleep::Woken => slept = true,
+                Sleep::TimedOut => idle(),
+                Sleep::Again => {}
+            }
+        }
+    }
+}

@@ -1,0 +1,35 @@
+//! Waiting and locking across processes, robust to the death of any of them.
+//!
+//! - [`EventCount`]: the one way in which anything in this toolkit sleeps. No system call and no read-modify-write when nobody does.
+//! - [`Semaphore`]: permits that come back when their holder dies.
+//!
+//! ```
+//! use shmkit_sync::{Semaphore, TryAcquireError};
+//! use std::time::Duration;
+//!
+//! let semaphore = Semaphore::new(2)?;
+//! let first = semaphore.acquire();
+//! let second = semaphore.acquire();
+//! assert!(matches!(semaphore.try_acquire(), Err(TryAcquireError::Unavailable)));
+//! assert!(semaphore.acquire_timeout(Duration::from_millis(1)).is_err());
+//! drop(first);
+//! let third = semaphore.try_acquire().expect("one has come back");
+//! # drop((second, third));
+//! # Ok::<(), shmkit_sync::Error>(())
+//! ```
+//!
+//! Nothing here is a pthread object: those are tied to threads and to one C library, and their robust lists lead through memory that peers
+//! can write.
+
+#![deny(unsafe_code)]
+
+mod deadline;
+mod event_count;
+mod futex;
+mod patience;
+mod semaphore;
+
+pub use deadline::Deadline;
+pub use event_count::EventCount;
+pub use semaphore::{AcquireTimeoutError, Permit, Semaphore, TryAcquireError};
+pub use shmkit_segment::Error;

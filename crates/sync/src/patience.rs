@@ -1,0 +1,68 @@
+//! How long to wait before doing something else: spinning before sleeping, and sleeping before looking after the others.
+
+use shmkit_segment::primitive::spin_loop;
+use std::sync::LazyLock;
+use std::thread::{available_parallelism, yield_now};
+use std::time::Duration;
+
+/// Waits a little, in the hope that sleeping can be avoided: first on the processor, then by giving it away.
+///
+/// On a single core nobody else makes progress while this thread spins, so it does not.
+pub(crate) struct Spin {
+    left: u32,
+}
+
+const YIELDS: u32 = 4;
+const SPINS: u32 = if cfg!(loom) { 0 } else { 60 };
+
+static ROUNDS: LazyLock<u32> = LazyLock::new(|| {
+    let alone = available_parallelism().is_ok_and(|cores| cores.get() == 1);
+    if cfg!(loom) || alone { 0 } else { SPINS + YIELDS }
+});
+
+impl Spin {
+    pub(crate) fn new() -> Self {
+        Self { left: *ROUNDS }
+    }
+
+    /// Waits a moment: false if it is time to sleep.
+    pub(crate) fn again(&mut self) -> bool {
+        if self.left == 0 {
+            return false;
+        }
+        self.left -= 1;
+        if self.left < YIELDS {
+            yield_now()
+        } else {
+            spin_loop()
+        }
+        true
+    }
+}
+
+/// How long to sleep at a time. A sleeper wakes now and then to see whether somebody it waits for has died, which the kernel does
+/// not tell: after 10, 20 and 40 milliseconds and from then on every 50.
+pub(crate) struct Naps {
+    next: Duration,
+}
+
+impl Naps {
+    const FIRST: Duration = Duration::from_millis(10);
+    const LONGEST: Duration = Duration::from_millis(50);
+
+    pub(crate) fn new() -> Self {
+        Self { next: FIXED.unwrap_or(Self::FIRST) }
+    }
+
+    /// The length of the next sleep.
+    pub(crate) fn next(&mut self) -> Duration {
+        let now = self.next;
+        self.next = FIXED.unwrap_or((now * 2).min(Self::LONGEST));
+        now
+    }
+}
+
+/// `SHMKIT_NAP_MS` sets the length of all sleeps. With an hour, a wake-up that was lost shows as a hang instead of as a delay, which is
+/// how the test suite runs.
+static FIXED: LazyLock<Option<Duration>> =
+    LazyLock::new(|| std::env::var("SHMKIT_NAP_MS").ok()?.parse().ok().map(Duration::from_millis));
