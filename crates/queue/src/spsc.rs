@@ -93,8 +93,8 @@ impl<T: Plain> Object for Spsc<T> {
     fn sweep(&self, _dead: PeerId, _reaper: PeerId) {}
 
     fn wake_all(&self) {
-        self.ends.data.notify_all();
-        self.ends.space.notify_all();
+        self.ends.data.rouse();
+        self.ends.space.rouse();
     }
 }
 
@@ -102,7 +102,6 @@ impl<T: Plain> Object for Spsc<T> {
 ///
 /// # Errors
 /// [`Error::Geometry`] if `capacity` is not a power of two; [`Error::NoSpace`] and [`Error::System`] if shared memory cannot be had.
-#[cfg(not(loom))]
 pub fn channel<T: Plain>(capacity: usize) -> Result<(Sender<T>, Receiver<T>), Error> {
     Options::new().anonymous(configuration(capacity)).map(|segment| ends(&segment))
 }

@@ -69,7 +69,6 @@ mod plan;
 pub mod primitive;
 mod role;
 mod segment;
-#[cfg(not(loom))]
 mod sys;
 pub mod transfer;
 

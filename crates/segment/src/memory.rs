@@ -325,6 +325,11 @@ struct LoomPage(#[allow(dead_code)] [u8; 128]);
 
 #[cfg(loom)]
 impl Memory {
+    /// loom's atomics cannot lie in mapped bytes.
+    pub(crate) fn shared(_file: &impl std::os::fd::AsRawFd, _length: usize) -> Result<Self, Error> {
+        Err(Error::NotTransferable("models have private segments only"))
+    }
+
     pub(crate) fn private(plan: &Plan) -> Result<Self, Error> {
         let mut block = vec![LoomPage([0; 128]); plan.length().div_ceil(128).max(1)];
         let base = NonNull::new(block.as_mut_ptr().cast::<u8>()).expect("a vector's pointer");

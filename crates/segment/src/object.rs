@@ -41,7 +41,8 @@ pub trait Object: Sized + Send + Sync + 'static {
     /// object. Waking is not its business: everyone is woken afterwards.
     fn sweep(&self, dead: PeerId, reaper: PeerId);
 
-    /// Wakes everyone who waits for anything in this object: a peer that died may have owed them a wake.
+    /// Wakes everyone who waits for anything in this object, or is about to: a peer that died may have owed them a wake, so nothing in
+    /// shared memory says that nobody waits (`EventCount::rouse` in shmkit-sync does this).
     fn wake_all(&self);
 }
 

@@ -8,7 +8,9 @@
 //! side = epoch:30 | state:2          NEVER ──▶ OPEN ◀──▶ CLOSED
 //! ```
 //!
-//! - To take a role: add to the own count; if it was zero, then move the side to OPEN of the next epoch.
+//! - To take a role: add to the own count, then move the side to OPEN of the next epoch. Always: whoever finds the count above zero already may come
+//!   just after another thread has raised it, and that one has not moved the side yet. Only to clone a handle it is enough to add, since
+//!   the handle that is cloned is a member throughout.
 //! - To leave it: subtract; if it is zero now, read the side, find all counts zero, and move that very side word to CLOSED.
 //! - To reap: set the dead peer's count to zero, then go on as a leaver.
 //!
@@ -68,14 +70,13 @@ impl<O: Object> Segment<O> {
         Side::of(self.header.sides[role].load(Ordering::Acquire))
     }
 
-    /// Counts one handle of `role` for `peer`.
+    /// Makes `peer` a member of `role`, with one handle more.
     pub(crate) fn enroll(&self, role: usize, peer: PeerId) {
-        if self.count(role, peer).fetch_add(1, Ordering::SeqCst) > 0 {
-            return;
-        }
+        self.count(role, peer).fetch_add(1, Ordering::SeqCst);
         let side = &self.header.sides[role];
         let mut word = side.load(Ordering::Relaxed);
-        // Release: a leaver that reads this side (acquire) sees the count above.
+        // Even if it is OPEN already, and even if the count was not zero: a leaver may have found it zero before, and only a new epoch
+        // makes its exchange fail. Release: a leaver that reads this side (acquire) sees the count above.
         while let Err(found) = side.compare_exchange(word, next(word, OPEN), Ordering::AcqRel, Ordering::Relaxed) {
             word = found;
         }
@@ -164,7 +165,13 @@ impl<O: Object> Role<O> {
 
 impl<O: Object> Clone for Role<O> {
     fn clone(&self) -> Self {
-        Self::take(Arc::clone(&self.segment), self.role)
+        let segment = Arc::clone(&self.segment);
+        if self.is_moved() {
+            return Self::take(segment, self.role);
+        }
+        // SeqCst like all that concerns the counts. `self` keeps it above zero, so nobody can be about to close the side.
+        segment.count(self.role, segment.me()).fetch_add(1, Ordering::SeqCst);
+        Self::counted(segment, self.role)
     }
 }
 

@@ -57,7 +57,8 @@ pub(crate) const LIVE: u32 = 1;
 const REAPING: u32 = 2;
 
 /// How many processes can be attached to a segment at a time unless [`Options::peers`] says otherwise.
-pub const DEFAULT_PEERS: usize = 64;
+/// (Models have three: looking through a table is a branch of the exploration for each entry.)
+pub const DEFAULT_PEERS: usize = if cfg!(loom) { 3 } else { 64 };
 
 /// How to create a segment.
 #[derive(Clone, Debug)]
@@ -101,7 +102,6 @@ impl Options {
     /// # Errors
     /// [`Error::NoSpace`] if the memory cannot be had, [`Error::Geometry`] if `configuration` makes no sense, and
     /// [`Error::System`] when a limit is reached (two descriptors are needed).
-    #[cfg(not(loom))]
     pub fn anonymous<O: Object>(self, configuration: Configuration) -> Result<Arc<Segment<O>>, Error> {
         let layout = Layout::<O>::new(&configuration, self.peers)?;
         let data = crate::sys::sealed_memory(layout.plan.length())?;
@@ -160,13 +160,11 @@ impl<O: Object> Segment<O> {
         };
         let entry = &segment.table[usize::from(me.0)];
         entry.pid.store(std::process::id(), Ordering::Relaxed);
-        #[cfg(not(loom))]
         entry.started.store(crate::sys::start_time(), Ordering::Relaxed);
         Arc::new(segment)
     }
 
     /// Attaches to a received segment as the peer that its sender has already entered, whose lock `life` holds.
-    #[cfg(not(loom))]
     pub(crate) fn adopt(data: OwnedFd, life: OwnedFd, me: u16) -> Result<Arc<Self>, Error> {
         let (memory, layout) = open::<O>(&data)?;
         let table = memory.slice(layout.table);
@@ -180,7 +178,6 @@ impl<O: Object> Segment<O> {
     ///
     /// # Errors
     /// Each way in which it is not has an [`Error`] of its own.
-    #[cfg(not(loom))]
     pub fn verify(data: &impl std::os::fd::AsFd) -> Result<Configuration, Error> {
         let length = crate::sys::sealed_length(data.as_fd())?;
         let header = read_header(&data.as_fd(), length)?;
@@ -192,7 +189,6 @@ impl<O: Object> Segment<O> {
     /// # Errors
     /// [`Error::TooManyPeers`] if all places are taken by living peers; [`Error::System`] when out of descriptors.
     pub fn join(&self) -> Result<Arc<Self>, Error> {
-        #[cfg(not(loom))]
         if let Some(data) = &self.data {
             let data = data.try_clone().map_err(|cause| Error::system("duplicate a descriptor", OPEN_FILES, cause))?;
             let (memory, layout) = open::<O>(&data)?;
@@ -220,7 +216,6 @@ impl<O: Object> Segment<O> {
     }
 
     /// Enters a peer for a process that may not exist yet; it is alive for as long as the second descriptor is open anywhere.
-    #[cfg(not(loom))]
     pub(crate) fn invite(&self) -> Result<(PeerId, OwnedFd, OwnedFd), Error> {
         let data = self.data.as_ref().ok_or(Error::NotTransferable(
             "a private segment cannot be handed to another process: create it as an anonymous one",
@@ -342,10 +337,8 @@ fn enter(table: &[PeerEntry], life: &Life) -> Result<Option<PeerId>, Error> {
     Ok(None)
 }
 
-#[cfg(not(loom))]
 const OPEN_FILES: &str = "check the limit on open files (ulimit -n)";
 
-#[cfg(not(loom))]
 fn read_header(data: &impl std::os::fd::AsRawFd, length: usize) -> Result<Mapped<Header>, Error> {
     if length < size_of::<Header>() {
         return Err(Error::Corrupt("it is shorter than a header"));
@@ -355,7 +348,6 @@ fn read_header(data: &impl std::os::fd::AsRawFd, length: usize) -> Result<Mapped
 }
 
 /// Maps a received segment after checking all that can be checked.
-#[cfg(not(loom))]
 fn open<O: Object>(data: &OwnedFd) -> Result<(Memory, Layout<O>), Error> {
     use std::os::fd::AsFd;
     let length = crate::sys::sealed_length(data.as_fd())?;

@@ -11,8 +11,6 @@
 //!
 //! Several handles of one segment share one attachment on the other side, as they did on this one.
 
-#![cfg(not(loom))]
-
 use crate::role::{ROLES, Role};
 use crate::{Error, Object, PeerId, Segment};
 use serde::de::Error as _;

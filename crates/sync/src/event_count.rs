@@ -23,6 +23,10 @@
 //! sleeps. So a waiter that has slept and then got what it wanted asks whether there is `more`, and if so wakes the next: the
 //! baton. W was set before that look, so an event that comes after it finds W and wakes somebody itself.
 //!
+//! The baton must be passed for lasting conditions too, such as "closed", even by a waiter that they send away: `notify_all` does nothing
+//! while W is clear, and between another's `notify_one` and the moment at which the one that it woke sets W again, it is clear although
+//! others sleep. (Found by loom in a queue with two receivers, of which the second slept on after the last sender had left.)
+//!
 //! A waiter whose time is up looks at the condition once more before it goes. A wake that was meant for it is either used then, or
 //! was for something that somebody else has taken.
 //!
@@ -32,7 +36,7 @@
 //! # Killed in between
 //!
 //! A notifier killed after its exchange has woken nobody; a sleeper killed after it was chosen has taken the wake with it. In both cases
-//! whoever reaps the dead process wakes everyone, unconditionally. `models/eventcount.py` explores all of this with kills at every
+//! whoever reaps the dead process [rouses](EventCount::rouse) everyone, unconditionally. `models/eventcount.py` explores all of this with kills at every
 //! step, `tests/loom.rs` this very code with weak memory.
 //!
 //! After Dmitry Vyukov's eventcount and folly's `EventCount`, with the counter and the flag in one word that a kernel can compare.
@@ -77,6 +81,26 @@ impl EventCount {
         self.notify(i32::MAX as u32);
     }
 
+    /// Wakes everyone who sleeps or is about to, whatever the word says: after a death, when the word cannot be trusted to tell.
+    ///
+    /// The dead process may have cleared W without waking anybody, or have made a condition true without moving the epoch. So the epoch
+    /// moves even if W is clear, which turns back a waiter that has looked already, and W stays set, in case this process
+    /// dies before it wakes them.
+    ///
+    /// Costs a compare-exchange and a system call.
+    #[cold]
+    #[cfg_attr(crash_points, track_caller)]
+    pub fn rouse(&self) {
+        let mut word = self.word.load(Ordering::Relaxed);
+        // SeqCst: what was written before is seen by whoever reads this word afterwards and then passes its fence.
+        while let Err(found) =
+            self.word.compare_exchange(word, word.wrapping_add(EPOCH) | W, Ordering::SeqCst, Ordering::Relaxed)
+        {
+            word = found;
+        }
+        self.word.wake(i32::MAX as u32);
+    }
+
     #[inline]
     #[cfg_attr(crash_points, track_caller)]
     fn notify(&self, count: u32) {
@@ -106,7 +130,7 @@ impl EventCount {
     /// then too.
     ///
     /// `attempt` is called at any time and any number of times. `more` is asked after a success that came from a sleep: is there
-    /// something for the next waiter? (With `notify_all` only, `|| false` will do.) `idle` is called now and then while
+    /// something for the next waiter, a lasting condition included? (With `notify_all` only, or a single waiter, `|| false` will do.) `idle` is called now and then while
     /// nothing happens, to look after peers that may have died.
     ///
     /// Spins for about a microsecond, unless there is but one core, before it sleeps.

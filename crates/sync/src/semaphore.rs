@@ -71,7 +71,7 @@ impl Object for Permits {
     }
 
     fn wake_all(&self) {
-        self.released.notify_all();
+        self.released.rouse();
     }
 }
 
@@ -111,7 +111,6 @@ impl Semaphore {
     ///
     /// # Errors
     /// [`Error::Geometry`] for another number of permits; [`Error::NoSpace`] and [`Error::System`] if shared memory cannot be had.
-    #[cfg(not(loom))]
     pub fn new(permits: usize) -> Result<Self, Error> {
         Options::new().anonymous(configuration(permits)).map(|segment| Self::of(segment.role(0)))
     }

@@ -70,7 +70,6 @@ use std::time::{Duration, Instant};
 ///
 /// # Errors
 /// [`Error::Geometry`] for other numbers; [`Error::NoSpace`] and [`Error::System`] if shared memory cannot be had.
-#[cfg(not(loom))]
 pub fn channel(buffers: usize, size: usize) -> Result<(Sender, Receiver), Error> {
     Options::new().anonymous(configuration(buffers, size)).map(|segment| ends(&segment))
 }
@@ -168,7 +167,7 @@ impl<O: Object> Sender<O> {
             return outcome;
         }
         let idle = || _ = self.role.segment().reap_dead();
-        let outcome = self.queue.ends.space.wait_until(deadline, attempt, || self.queue.has_room(), idle);
+        let outcome = self.queue.ends.space.wait_until(deadline, attempt, || self.concerns_the_next(), idle);
         outcome.unwrap_or(Err(SendTimeoutError::Timeout))
     }
 
@@ -225,8 +224,14 @@ impl<O: Object> Sender<O> {
             return outcome;
         }
         let idle = || _ = self.role.segment().reap_dead();
-        let outcome = self.queue.ends.space.wait_until(deadline, attempt, || self.queue.has_room(), idle);
+        let outcome = self.queue.ends.space.wait_until(deadline, attempt, || self.concerns_the_next(), idle);
         outcome.unwrap_or(Err(SendTimeoutError::Timeout))
+    }
+
+    /// Whether a sender that waits should be woken by one that has done so.
+    #[cfg_attr(crash_points, track_caller)]
+    fn concerns_the_next(&self) -> bool {
+        self.queue.has_room() || self.role.segment().side(self.receivers) == Side::Closed
     }
 
     /// Bytes that a message has at most.
@@ -349,8 +354,14 @@ impl<O: Object> Receiver<O> {
             return outcome;
         }
         let idle = || _ = self.role.segment().reap_dead();
-        let outcome = self.queue.ends.data.wait_until(deadline, attempt, || self.queue.has_message(), idle);
+        let outcome = self.queue.ends.data.wait_until(deadline, attempt, || self.concerns_the_next(), idle);
         outcome.unwrap_or(Err(RecvTimeoutError::Timeout))
+    }
+
+    /// Whether a receiver that waits should be woken by one that has done so.
+    #[cfg_attr(crash_points, track_caller)]
+    fn concerns_the_next(&self) -> bool {
+        self.queue.has_message() || self.role.segment().side(self.senders) == Side::Closed
     }
 
     /// How many buffers there are.

@@ -195,8 +195,8 @@ impl Object for Buffers {
     }
 
     fn wake_all(&self) {
-        self.ends.data.notify_all();
-        self.ends.space.notify_all();
+        self.ends.data.rouse();
+        self.ends.space.rouse();
     }
 }
 

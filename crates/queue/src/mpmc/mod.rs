@@ -61,7 +61,6 @@ use std::time::{Duration, Instant};
 ///
 /// # Errors
 /// [`Error::Geometry`] if `capacity` is not a power of two; [`Error::NoSpace`] and [`Error::System`] if shared memory cannot be had.
-#[cfg(not(loom))]
 pub fn channel<T: Plain>(capacity: usize) -> Result<(Sender<T>, Receiver<T>), Error> {
     Options::new().anonymous(configuration(capacity)).map(|segment| ends(&segment))
 }
@@ -162,7 +161,7 @@ impl<T: Plain> Sender<T> {
         if let Some(outcome) = attempt() {
             return outcome;
         }
-        let more = || self.queue.has_room(&self.cursor);
+        let more = || self.queue.has_room(&self.cursor) || self.role.segment().side(RECEIVERS) == Side::Closed;
         let idle = || _ = self.role.segment().reap_dead();
         let outcome = self.queue.ends.space.wait_until(deadline, attempt, more, idle);
         outcome.unwrap_or(Err(SendTimeoutError::Timeout(value)))
@@ -285,7 +284,7 @@ impl<T: Plain> Receiver<T> {
         if let Some(outcome) = attempt() {
             return outcome;
         }
-        let more = || self.queue.has_message(&self.cursor);
+        let more = || self.queue.has_message(&self.cursor) || self.role.segment().side(SENDERS) == Side::Closed;
         let idle = || _ = self.role.segment().reap_dead();
         let outcome = self.queue.ends.data.wait_until(deadline, attempt, more, idle);
         outcome.unwrap_or(Err(RecvTimeoutError::Timeout))

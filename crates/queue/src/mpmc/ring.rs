@@ -151,8 +151,8 @@ impl<T: Plain> Object for Mpmc<T> {
     }
 
     fn wake_all(&self) {
-        self.ends.data.notify_all();
-        self.ends.space.notify_all();
+        self.ends.data.rouse();
+        self.ends.space.rouse();
     }
 }
 
