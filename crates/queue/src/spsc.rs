@@ -153,7 +153,6 @@ impl<T: Plain> Sender<T> {
     /// [`TrySendError::Full`], [`Disconnected`](TrySendError::Disconnected), [`Moved`](TrySendError::Moved) or
     /// [`Corrupt`](TrySendError::Corrupt), with the value.
     #[inline]
-    #[cfg_attr(crash_points, track_caller)]
     pub fn try_send(&mut self, value: T) -> Result<(), TrySendError<T>> {
         if self.role.segment().side(RECEIVERS) == Side::Closed {
             return Err(TrySendError::Disconnected(value));
@@ -170,7 +169,6 @@ impl<T: Plain> Sender<T> {
     }
 
     #[cold]
-    #[cfg_attr(crash_points, track_caller)]
     fn look_for_room(&self, value: T) -> Result<(), TrySendError<T>> {
         if self.role.is_moved() {
             return Err(TrySendError::Moved(value));
@@ -192,7 +190,6 @@ impl<T: Plain> Sender<T> {
     /// # Errors
     /// [`SendError`] with the value.
     #[inline]
-    #[cfg_attr(crash_points, track_caller)]
     pub fn send(&mut self, value: T) -> Result<(), SendError<T>> {
         self.send_until(value, Deadline::NEVER).map_err(SendTimeoutError::without_timeout)
     }
@@ -214,7 +211,6 @@ impl<T: Plain> Sender<T> {
     }
 
     #[inline]
-    #[cfg_attr(crash_points, track_caller)]
     fn send_until(&mut self, value: T, deadline: Deadline) -> Result<(), SendTimeoutError<T>> {
         match self.try_send(value) {
             Ok(()) => Ok(()),
@@ -223,7 +219,6 @@ impl<T: Plain> Sender<T> {
     }
 
     #[cold]
-    #[cfg_attr(crash_points, track_caller)]
     fn wait_to_send(&mut self, value: T, deadline: Deadline) -> Result<(), SendTimeoutError<T>> {
         let segment = Arc::clone(self.role.segment());
         let queue = self.queue.clone();
@@ -262,7 +257,6 @@ impl<T: Plain> Receiver<T> {
     /// [`TryRecvError::Empty`]; [`Disconnected`](TryRecvError::Disconnected) once the sender is gone and everything was received;
     /// [`Moved`](TryRecvError::Moved); [`Corrupt`](TryRecvError::Corrupt).
     #[inline]
-    #[cfg_attr(crash_points, track_caller)]
     pub fn try_recv(&mut self) -> Result<T, TryRecvError> {
         if self.head == self.limit.get() {
             self.look_for_data()?;
@@ -276,7 +270,6 @@ impl<T: Plain> Receiver<T> {
     }
 
     #[cold]
-    #[cfg_attr(crash_points, track_caller)]
     fn look_for_data(&self) -> Result<(), TryRecvError> {
         if self.role.is_moved() {
             return Err(TryRecvError::Moved);
@@ -301,7 +294,6 @@ impl<T: Plain> Receiver<T> {
     /// # Errors
     /// [`RecvError::Disconnected`] once the sender has left or died and everything was received; [`RecvError::Moved`]; [`RecvError::Corrupt`].
     #[inline]
-    #[cfg_attr(crash_points, track_caller)]
     pub fn recv(&mut self) -> Result<T, RecvError> {
         self.recv_until(Deadline::NEVER).map_err(RecvTimeoutError::without_timeout)
     }
@@ -323,7 +315,6 @@ impl<T: Plain> Receiver<T> {
     }
 
     #[inline]
-    #[cfg_attr(crash_points, track_caller)]
     fn recv_until(&mut self, deadline: Deadline) -> Result<T, RecvTimeoutError> {
         match self.try_recv() {
             Ok(value) => Ok(value),
@@ -332,7 +323,6 @@ impl<T: Plain> Receiver<T> {
     }
 
     #[cold]
-    #[cfg_attr(crash_points, track_caller)]
     fn wait_to_recv(&mut self, deadline: Deadline) -> Result<T, RecvTimeoutError> {
         let segment = Arc::clone(self.role.segment());
         let queue = self.queue.clone();

@@ -229,20 +229,36 @@ impl Blocks {
         self.count
     }
 
-    /// Copies `bytes` to the start of block `index`.
+    /// Copies `bytes` into block `index`, from byte `offset` on.
     ///
     /// # Safety
-    /// Nobody else reads or writes that block meanwhile.
+    /// Nobody else reads or writes those bytes meanwhile.
     ///
     /// # Panics
     /// If there is no such block or it is too small.
     #[cfg_attr(crash_points, track_caller)]
-    pub unsafe fn write(&self, index: usize, bytes: &[u8]) {
+    pub unsafe fn write(&self, index: usize, offset: usize, bytes: &[u8]) {
         #[cfg(loom)]
         self.guards[index].write(1);
-        let target = self.range(index, bytes.len());
+        let target = self.range(index, offset, bytes.len());
         // SAFETY: `range` checked the bounds, `bytes` is this process's own, and the caller vouches for the rest.
         unsafe { copy::copy(bytes.as_ptr(), target.as_ptr(), bytes.len()) };
+    }
+
+    /// Copies from block `index`, from byte `offset` on, into `bytes`.
+    ///
+    /// # Safety
+    /// Nobody writes those bytes meanwhile.
+    ///
+    /// # Panics
+    /// If there is no such block or it is too small.
+    #[cfg_attr(crash_points, track_caller)]
+    pub unsafe fn read(&self, index: usize, offset: usize, bytes: &mut [u8]) {
+        #[cfg(loom)]
+        self.guards[index].read();
+        let source = self.range(index, offset, bytes.len());
+        // SAFETY: `range` checked the bounds, `bytes` is this process's own, and the caller vouches for the rest.
+        unsafe { copy::copy(source.as_ptr(), bytes.as_mut_ptr(), bytes.len()) };
     }
 
     /// The first `length` bytes of block `index`, in place.
@@ -256,7 +272,7 @@ impl Blocks {
     pub unsafe fn bytes(&self, index: usize, length: usize) -> &[u8] {
         #[cfg(loom)]
         self.guards[index].read();
-        let first = self.range(index, length);
+        let first = self.range(index, 0, length);
         // SAFETY: `range` checked the bounds, the memory stays mapped, and the caller vouches that nobody writes.
         unsafe { std::slice::from_raw_parts(first.as_ptr(), length) }
     }
@@ -273,15 +289,16 @@ impl Blocks {
     pub unsafe fn bytes_mut(&self, index: usize, length: usize) -> &mut [u8] {
         #[cfg(loom)]
         self.guards[index].write(1);
-        let first = self.range(index, length);
+        let first = self.range(index, 0, length);
         // SAFETY: `range` checked the bounds, the memory stays mapped, and the caller vouches that nobody else touches it.
         unsafe { std::slice::from_raw_parts_mut(first.as_ptr(), length) }
     }
 
-    fn range(&self, index: usize, length: usize) -> NonNull<u8> {
-        assert!(index < self.count && length <= self.size, "a block of {} bytes has no byte {length}", self.size);
-        // SAFETY: `index < count`, and `count * stride` bytes lie within the memory.
-        unsafe { self.first.add(index * self.stride) }
+    fn range(&self, index: usize, offset: usize, length: usize) -> NonNull<u8> {
+        let inside = offset.checked_add(length).is_some_and(|end| end <= self.size);
+        assert!(index < self.count && inside, "block {index} has no {length} bytes from {offset} on");
+        // SAFETY: `index < count` and `offset <= size <= stride`, and `count * stride` bytes lie within the memory.
+        unsafe { self.first.add(index * self.stride + offset) }
     }
 }
 

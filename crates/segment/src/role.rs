@@ -65,7 +65,6 @@ impl<O: Object> Segment<O> {
     ///
     /// Acquire: who sees `Closed` sees all that the role's last holders did.
     #[inline]
-    #[cfg_attr(crash_points, track_caller)]
     pub fn side(&self, role: usize) -> Side {
         Side::of(self.header.sides[role].load(Ordering::Acquire))
     }

@@ -69,14 +69,12 @@ impl EventCount {
     ///
     /// Costs a sequentially consistent fence and a load if nobody waits; else a compare-exchange and a system call.
     #[inline]
-    #[cfg_attr(crash_points, track_caller)]
     pub fn notify_one(&self) {
         self.notify(1);
     }
 
     /// Wakes all waiters: for conditions that stay true, and where waiters of one event count want different things.
     #[inline]
-    #[cfg_attr(crash_points, track_caller)]
     pub fn notify_all(&self) {
         self.notify(i32::MAX as u32);
     }
@@ -89,7 +87,6 @@ impl EventCount {
     ///
     /// Costs a compare-exchange and a system call.
     #[cold]
-    #[cfg_attr(crash_points, track_caller)]
     pub fn rouse(&self) {
         let mut word = self.word.load(Ordering::Relaxed);
         // SeqCst: what was written before is seen by whoever reads this word afterwards and then passes its fence.
@@ -102,7 +99,6 @@ impl EventCount {
     }
 
     #[inline]
-    #[cfg_attr(crash_points, track_caller)]
     fn notify(&self, count: u32) {
         // Pairs with the fence in `wait_until`.
         fence(Ordering::SeqCst);
@@ -113,7 +109,6 @@ impl EventCount {
     }
 
     #[cold]
-    #[cfg_attr(crash_points, track_caller)]
     fn wake(&self, mut word: u32, count: u32) {
         while word & W != 0 {
             let next = word.wrapping_add(EPOCH) & !W;

@@ -13,11 +13,13 @@ pub(crate) struct Spin {
 }
 
 const YIELDS: u32 = 4;
-const SPINS: u32 = if cfg!(loom) { 0 } else { 60 };
+const SPINS: u32 = 60;
+/// Models, and processes that are to be killed on their way to sleep, go there at once.
+const NONE: bool = cfg!(any(loom, crash_points));
 
 static ROUNDS: LazyLock<u32> = LazyLock::new(|| {
     let alone = available_parallelism().is_ok_and(|cores| cores.get() == 1);
-    if cfg!(loom) || alone { 0 } else { SPINS + YIELDS }
+    if NONE || alone { 0 } else { SPINS + YIELDS }
 });
 
 impl Spin {

@@ -29,7 +29,6 @@ impl<'a, O: Object> Loan<'a, O> {
     ///
     /// # Errors
     /// [`SendError::TooLarge`] if there are not so many; [`SendError::Disconnected`] if nobody receives any more.
-    #[cfg_attr(crash_points, track_caller)]
     pub fn send(mut self, length: usize) -> Result<(), SendError> {
         let limit = self.len();
         if length > limit {
@@ -73,10 +72,9 @@ impl<O: Object> Drop for Loan<'_, O> {
 
 impl<O: Object> Sender<O> {
     /// Copies `bytes` into a claimed buffer and sends it.
-    #[cfg_attr(crash_points, track_caller)]
     pub(super) fn fill(&self, claim: Claim, bytes: &[u8]) {
         // SAFETY: the buffer is OWNED by this process, and only this call knows it.
-        unsafe { self.queue.blocks.write(claim.buffer, bytes) };
+        unsafe { self.queue.blocks.write(claim.buffer, 0, bytes) };
         self.queue.send(claim, bytes.len(), self.me);
     }
 }
@@ -115,7 +113,6 @@ impl<'a, O: Object> Lease<'a, O> {
     /// The message is dealt with; its buffer is free for another.
     ///
     /// Costs a store, a fence, and a system call if a sender must be woken.
-    #[cfg_attr(crash_points, track_caller)]
     pub fn ack(mut self) {
         if let Some(claim) = self.claim.take() {
             self.receiver.queue.free(claim);

@@ -123,7 +123,6 @@ impl<O: Object> Sender<O> {
     ///
     /// # Errors
     /// [`TrySendError::Full`] or [`TrySendError::Disconnected`].
-    #[cfg_attr(crash_points, track_caller)]
     pub fn try_loan(&self) -> Result<Loan<'_, O>, TrySendError> {
         if self.role.segment().side(self.receivers) == Side::Closed {
             return Err(TrySendError::Disconnected);
@@ -136,7 +135,6 @@ impl<O: Object> Sender<O> {
     ///
     /// # Errors
     /// [`SendError::Disconnected`].
-    #[cfg_attr(crash_points, track_caller)]
     pub fn loan(&self) -> Result<Loan<'_, O>, SendError> {
         self.loan_until(Deadline::NEVER).map_err(SendTimeoutError::without_timeout)
     }
@@ -157,7 +155,6 @@ impl<O: Object> Sender<O> {
         self.loan_until(deadline.into())
     }
 
-    #[cfg_attr(crash_points, track_caller)]
     fn loan_until(&self, deadline: Deadline) -> Result<Loan<'_, O>, SendTimeoutError> {
         let attempt = || match self.try_loan() {
             Ok(loan) => Some(Ok(loan)),
@@ -175,7 +172,6 @@ impl<O: Object> Sender<O> {
     ///
     /// # Errors
     /// [`TrySendError`].
-    #[cfg_attr(crash_points, track_caller)]
     pub fn try_send(&self, bytes: &[u8]) -> Result<(), TrySendError> {
         let limit = self.buffer_size();
         if bytes.len() > limit {
@@ -193,7 +189,6 @@ impl<O: Object> Sender<O> {
     ///
     /// # Errors
     /// [`SendError`].
-    #[cfg_attr(crash_points, track_caller)]
     pub fn send(&self, bytes: &[u8]) -> Result<(), SendError> {
         self.send_until(bytes, Deadline::NEVER).map_err(SendTimeoutError::without_timeout)
     }
@@ -214,7 +209,6 @@ impl<O: Object> Sender<O> {
         self.send_until(bytes, deadline.into())
     }
 
-    #[cfg_attr(crash_points, track_caller)]
     fn send_until(&self, bytes: &[u8], deadline: Deadline) -> Result<(), SendTimeoutError> {
         let attempt = || match self.try_send(bytes) {
             Ok(()) => Some(Ok(())),
@@ -229,7 +223,6 @@ impl<O: Object> Sender<O> {
     }
 
     /// Whether a sender that waits should be woken by one that has done so.
-    #[cfg_attr(crash_points, track_caller)]
     fn concerns_the_next(&self) -> bool {
         self.queue.has_room() || self.role.segment().side(self.receivers) == Side::Closed
     }
@@ -258,6 +251,12 @@ impl<O: Object> Sender<O> {
         !self.queue.has_message()
     }
 
+    /// Whether there seems to be no room: a hint, outdated when it is returned.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        !self.queue.has_room()
+    }
+
     /// The segment that the queue lives in.
     #[must_use]
     pub fn segment(&self) -> &Arc<Segment<O>> {
@@ -277,7 +276,6 @@ impl<O: Object> Receiver<O> {
     /// # Errors
     /// [`TryRecvError::Empty`]; [`Disconnected`](TryRecvError::Disconnected) once every sender is gone and everything was acknowledged;
     /// [`Corrupt`](TryRecvError::Corrupt).
-    #[cfg_attr(crash_points, track_caller)]
     pub fn try_recv(&self) -> Result<Lease<'_, O>, TryRecvError> {
         match self.queue.take(self.me) {
             Ok(claim) => self.lease(claim),
@@ -287,7 +285,6 @@ impl<O: Object> Receiver<O> {
 
     /// Nothing was taken: is that all there will ever be? The order matters, see the same place in [`mpmc`](crate::mpmc).
     #[cold]
-    #[cfg_attr(crash_points, track_caller)]
     fn try_recv_last(&self, mut nothing: Nothing) -> Result<Lease<'_, O>, TryRecvError> {
         let gone = self.role.segment().side(self.senders) == Side::Closed;
         if gone {
@@ -304,7 +301,6 @@ impl<O: Object> Receiver<O> {
         }
     }
 
-    #[cfg_attr(crash_points, track_caller)]
     fn lease(&self, claim: ring::Claim) -> Result<Lease<'_, O>, TryRecvError> {
         let length = self.queue.length(claim).ok_or(TryRecvError::Corrupt)?;
         Ok(Lease::new(self, claim, length))
@@ -312,7 +308,6 @@ impl<O: Object> Receiver<O> {
 
     /// After an acknowledgement: others may sleep until the last message is acknowledged, to learn that it was the last. The fence in the
     /// notification of space stands between the acknowledgement and this load; its partner is in `try_recv_last`.
-    #[cfg_attr(crash_points, track_caller)]
     fn wake_if_last(&self) {
         if self.role.segment().side(self.senders) == Side::Closed {
             self.queue.ends.data.notify_all();
@@ -323,7 +318,6 @@ impl<O: Object> Receiver<O> {
     ///
     /// # Errors
     /// [`RecvError::Disconnected`] once every sender has left or died and everything was acknowledged; [`RecvError::Corrupt`].
-    #[cfg_attr(crash_points, track_caller)]
     pub fn recv(&self) -> Result<Lease<'_, O>, RecvError> {
         self.recv_until(Deadline::NEVER).map_err(RecvTimeoutError::without_timeout)
     }
@@ -344,7 +338,6 @@ impl<O: Object> Receiver<O> {
         self.recv_until(deadline.into())
     }
 
-    #[cfg_attr(crash_points, track_caller)]
     fn recv_until(&self, deadline: Deadline) -> Result<Lease<'_, O>, RecvTimeoutError> {
         let attempt = || match self.try_recv() {
             Ok(lease) => Some(Ok(lease)),
@@ -359,7 +352,6 @@ impl<O: Object> Receiver<O> {
     }
 
     /// Whether a receiver that waits should be woken by one that has done so.
-    #[cfg_attr(crash_points, track_caller)]
     fn concerns_the_next(&self) -> bool {
         self.queue.has_message() || self.role.segment().side(self.senders) == Side::Closed
     }

@@ -212,7 +212,6 @@ impl Buffers {
     }
 
     /// Takes a free buffer for `me`, looking from `cursor` on.
-    #[cfg_attr(crash_points, track_caller)]
     pub(super) fn claim(&self, me: PeerId, cursor: &Cell<usize>) -> Option<Claim> {
         let start = cursor.get();
         for buffer in (start..self.count()).chain(0..start) {
@@ -238,7 +237,6 @@ impl Buffers {
     }
 
     /// Sends the first `length` bytes of a claimed buffer.
-    #[cfg_attr(crash_points, track_caller)]
     pub(super) fn send(&self, claim: Claim, length: usize, me: PeerId) {
         let tag = &self.tags[claim.buffer];
         tag.length.store(length as u32, Ordering::Relaxed);
@@ -250,7 +248,6 @@ impl Buffers {
     }
 
     /// Gives a claimed buffer, or a message that was received for good, back.
-    #[cfg_attr(crash_points, track_caller)]
     pub(super) fn free(&self, claim: Claim) {
         // Release pairs with the acquire in `claim`.
         self.tags[claim.buffer].word.store(Word::new(claim.generation + 1, FREE).0, Ordering::Release);
@@ -258,7 +255,6 @@ impl Buffers {
     }
 
     /// Gives a message that was taken back to be delivered again, behind those that wait.
-    #[cfg_attr(crash_points, track_caller)]
     pub(super) fn give_back(&self, claim: Claim, me: PeerId) {
         let generation = claim.generation + 1;
         self.tags[claim.buffer].word.store(Word::owned(generation, READY, me).0, Ordering::Release);
@@ -267,7 +263,6 @@ impl Buffers {
     }
 
     /// Puts a READY buffer into the ring.
-    #[cfg_attr(crash_points, track_caller)]
     fn publish(&self, claim: Claim) {
         loop {
             let position = self.ends.tail.load(Ordering::Acquire);
@@ -289,7 +284,6 @@ impl Buffers {
     }
 
     /// Takes the oldest message for `me`.
-    #[cfg_attr(crash_points, track_caller)]
     pub(super) fn take(&self, me: PeerId) -> Result<Claim, Nothing> {
         loop {
             let position = self.ends.head.load(Ordering::Acquire);
@@ -324,7 +318,6 @@ impl Buffers {
 
     /// Clears the cell at the head if its message was taken, for somebody who has not done so yet.
     #[cold]
-    #[cfg_attr(crash_points, track_caller)]
     fn help_clear(&self) {
         let position = self.ends.head.load(Ordering::Acquire);
         let found = CellWord(self.cells.at(position).load(Ordering::Acquire));
@@ -343,7 +336,6 @@ impl Buffers {
     }
 
     /// Clears a cell whose message was taken, and moves the head past it.
-    #[cfg_attr(crash_points, track_caller)]
     fn clear(&self, position: u64, found: CellWord) {
         let next = CellWord::empty(self.cells.lap(position) + 1);
         // Fails if somebody else has cleared it: then all that is left is the head.
@@ -351,7 +343,6 @@ impl Buffers {
         Self::advance(&self.ends.head, position);
     }
 
-    #[cfg_attr(crash_points, track_caller)]
     fn advance(index: &AtomicU64, position: u64) {
         // Release: see the module's head. Fails if somebody else has moved it.
         let _ = index.compare_exchange(position, position + 1, Ordering::AcqRel, Ordering::Relaxed);
@@ -365,14 +356,12 @@ impl Buffers {
     }
 
     /// The length of a taken message. `None` if a peer wrote nonsense.
-    #[cfg_attr(crash_points, track_caller)]
     pub(super) fn length(&self, claim: Claim) -> Option<usize> {
         let length = self.tags[claim.buffer].length.load(Ordering::Relaxed) as usize;
         (length <= self.blocks.size()).then_some(length)
     }
 
     /// Notes that a taken message is handed out; returns how often it was before, and to whom last.
-    #[cfg_attr(crash_points, track_caller)]
     pub(super) fn count_delivery(&self, claim: Claim) -> (u32, u32) {
         let tag = &self.tags[claim.buffer];
         let before = tag.deliveries.load(Ordering::Relaxed);

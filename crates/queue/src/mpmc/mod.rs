@@ -111,7 +111,6 @@ impl<T: Plain> Sender<T> {
     /// # Errors
     /// [`TrySendError::Full`], [`Disconnected`](TrySendError::Disconnected) or [`Corrupt`](TrySendError::Corrupt), with the value.
     #[inline]
-    #[cfg_attr(crash_points, track_caller)]
     pub fn try_send(&self, value: T) -> Result<(), TrySendError<T>> {
         if self.role.segment().side(RECEIVERS) == Side::Closed {
             return Err(TrySendError::Disconnected(value));
@@ -131,7 +130,6 @@ impl<T: Plain> Sender<T> {
     ///
     /// # Errors
     /// [`SendError::Disconnected`] or [`SendError::Corrupt`], with the value.
-    #[cfg_attr(crash_points, track_caller)]
     pub fn send(&self, value: T) -> Result<(), SendError<T>> {
         self.send_until(value, Deadline::NEVER).map_err(SendTimeoutError::without_timeout)
     }
@@ -152,7 +150,6 @@ impl<T: Plain> Sender<T> {
         self.send_until(value, deadline.into())
     }
 
-    #[cfg_attr(crash_points, track_caller)]
     fn send_until(&self, value: T, deadline: Deadline) -> Result<(), SendTimeoutError<T>> {
         let attempt = || match self.try_send(value) {
             Ok(()) => Some(Ok(())),
@@ -185,6 +182,12 @@ impl<T: Plain> Sender<T> {
         !self.queue.has_message(&Cell::new(0))
     }
 
+    /// Whether there seems to be no room: a hint, outdated when it is returned.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        !self.queue.has_room(&self.cursor)
+    }
+
     /// The segment that the queue lives in.
     #[must_use]
     pub fn segment(&self) -> &Arc<Segment<Mpmc<T>>> {
@@ -204,7 +207,6 @@ impl<T: Plain> Receiver<T> {
     /// [`TryRecvError::Empty`]; [`Busy`](TryRecvError::Busy) if the next message is still being written;
     /// [`Disconnected`](TryRecvError::Disconnected) once every sender is gone and everything was received; [`Corrupt`](TryRecvError::Corrupt).
     #[inline]
-    #[cfg_attr(crash_points, track_caller)]
     pub fn try_recv(&self) -> Result<T, TryRecvError> {
         match self.queue.pop(self.me, &self.cursor, &self.seen) {
             Ok(value) => {
@@ -224,7 +226,6 @@ impl<T: Plain> Receiver<T> {
     /// The order matters. First the senders are seen to be gone, *then* a pop finds nothing, and *then* every slot is EMPTY: anything shorter
     /// loses a message that was sent between two looks, or that a receiver, which dies now, was just taking.
     #[cold]
-    #[cfg_attr(crash_points, track_caller)]
     fn try_recv_last(&self, mut idle: Idle) -> Result<T, TryRecvError> {
         let gone = self.role.segment().side(SENDERS) == Side::Closed;
         if gone {
@@ -254,7 +255,6 @@ impl<T: Plain> Receiver<T> {
     ///
     /// # Errors
     /// [`RecvError::Disconnected`] once every sender has left or died and everything was received; [`RecvError::Corrupt`].
-    #[cfg_attr(crash_points, track_caller)]
     pub fn recv(&self) -> Result<T, RecvError> {
         self.recv_until(Deadline::NEVER).map_err(RecvTimeoutError::without_timeout)
     }
@@ -275,7 +275,6 @@ impl<T: Plain> Receiver<T> {
         self.recv_until(deadline.into())
     }
 
-    #[cfg_attr(crash_points, track_caller)]
     fn recv_until(&self, deadline: Deadline) -> Result<T, RecvTimeoutError> {
         let attempt = || match self.try_recv() {
             Ok(value) => Some(Ok(value)),

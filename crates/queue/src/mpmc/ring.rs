@@ -170,7 +170,6 @@ impl<T: Plain> Mpmc<T> {
 
     /// Sends `value` as `me`, starting to look from `cursor`.
     #[inline]
-    #[cfg_attr(crash_points, track_caller)]
     pub(super) fn push(&self, me: PeerId, cursor: &Cell<u64>, value: T) -> Result<(), Jam> {
         let mut position = cursor.get().max(self.ends.tail.load(Ordering::Acquire));
         let mut steps = 0;
@@ -212,7 +211,6 @@ impl<T: Plain> Mpmc<T> {
 
     /// Receives a message as `me`, starting to look from `cursor`. `seen` is the count of sweeps that this receiver has looked after.
     #[inline]
-    #[cfg_attr(crash_points, track_caller)]
     pub(super) fn pop(&self, me: PeerId, cursor: &Cell<u64>, seen: &Cell<Option<u64>>) -> Result<T, Idle> {
         let sweeps = self.ends.orphans.load(Ordering::Acquire);
         if seen.get() != Some(sweeps) {
@@ -264,7 +262,6 @@ impl<T: Plain> Mpmc<T> {
 
     /// Claims the message behind `word`, copies it, and acknowledges it. `None` if somebody else was faster.
     #[inline]
-    #[cfg_attr(crash_points, track_caller)]
     fn take(&self, slot: &Slot<T>, word: Word, me: PeerId, claimed: impl FnOnce()) -> Option<T> {
         let lap = word.turn();
         let claim = Word::owned(lap, READING, me);
@@ -280,7 +277,6 @@ impl<T: Plain> Mpmc<T> {
 
     /// Takes the message that a dead receiver left unacknowledged, the oldest first.
     #[cold]
-    #[cfg_attr(crash_points, track_caller)]
     fn adopt(&self, me: PeerId) -> Option<T> {
         loop {
             let orphans = (0..self.capacity()).filter_map(|index| {
@@ -297,7 +293,6 @@ impl<T: Plain> Mpmc<T> {
 
     /// Moves `index` past `position` if that is one of those that move it.
     #[inline]
-    #[cfg_attr(crash_points, track_caller)]
     fn pass(&self, index: &AtomicU64, position: u64) {
         if (position + 1) & (self.k - 1) == 0 && index.load(Ordering::Relaxed) <= position {
             // Release: who starts from the index sees the slots before it as this thread does.

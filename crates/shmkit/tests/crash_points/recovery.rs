@@ -1,0 +1,133 @@
+//! The second kill: whoever recovers from a death is killed too, at every site of the recovery.
+
+use crate::harness::{Orders, at_every_site, came_through};
+use shmkit::prelude::*;
+use shmkit::segment::crash;
+
+type Reaper = (Orders, mpmc::Receiver<u64>);
+
+fn die_while_sending((orders, sender): (Orders, mpmc::Sender<u64>)) {
+    let mut ledger = orders.arm();
+    sender.send(1).expect("somebody receives");
+    ledger.note(1);
+    crash::disarm();
+}
+
+fn reap((orders, receiver): Reaper) {
+    orders.arm();
+    receiver.segment().reap_dead();
+    crash::disarm();
+}
+
+pub(crate) fn mpmc_reaper_of_a_sender() {
+    at_every_site("mpmc sender, then its reaper at every site", |orders| {
+        let mut all_done = false;
+        at_every_site("  reaper", |reaper_orders| {
+            let (sender, receiver) = mpmc::channel(2).unwrap();
+            let keep = receiver.clone();
+            // The same site again and again: the victim runs alone, so it always gets there.
+            orders.forget();
+            all_done = came_through(spawn(die_while_sending, (orders.clone(), sender)).unwrap());
+            let done = came_through(spawn(reap, (reaper_orders.clone(), keep)).unwrap());
+            let received: Vec<_> = receiver.iter().collect();
+            assert!(received.is_empty() && orders.ledger().is_empty() || received == [1], "{received:?}");
+            done
+        });
+        all_done
+    });
+}
+
+fn die_while_receiving((orders, receiver): (Orders, buffer::Receiver)) {
+    orders.arm();
+    let lease = receiver.recv().expect("one was sent");
+    drop(lease);
+    crash::disarm();
+}
+
+fn reap_buffer((orders, receiver): (Orders, buffer::Receiver)) {
+    orders.arm();
+    receiver.segment().reap_dead();
+    crash::disarm();
+}
+
+pub(crate) fn buffer_reaper_of_a_receiver() {
+    at_every_site("buffer receiver, then its reaper at every site", |orders| {
+        let mut all_done = false;
+        at_every_site("  reaper", |reaper_orders| {
+            let (sender, receiver) = buffer::channel(2, 1).unwrap();
+            sender.send(&[7]).unwrap();
+            drop(sender);
+            let (first, second) = (receiver.clone(), receiver.clone());
+            all_done = came_through(spawn(die_while_receiving, (orders.clone(), first)).unwrap());
+            let done = came_through(spawn(reap_buffer, (reaper_orders.clone(), second)).unwrap());
+            let lease = receiver.recv().expect("it was never acknowledged");
+            assert_eq!(*lease, [7]);
+            lease.ack();
+            assert!(receiver.recv().is_err(), "there was one message");
+            done
+        });
+        all_done
+    });
+}
+
+fn send_two((orders, sender): (Orders, buffer::Sender)) {
+    orders.arm();
+    for item in [8, 9] {
+        // Full if the first victim has taken nothing and nobody receives: that is no part of this test.
+        let _ = sender.try_send(&[item]);
+    }
+    crash::disarm();
+}
+
+/// A receiver that dies between taking a message and clearing its cell leaves the cell to the sender that comes round to it.
+pub(crate) fn buffer_sender_that_clears_up() {
+    at_every_site("buffer receiver, then a sender at every site", |orders| {
+        let mut all_done = false;
+        at_every_site("  sender", |sender_orders| {
+            let (sender, receiver) = buffer::channel(2, 1).unwrap();
+            sender.send(&[7]).unwrap();
+            all_done = came_through(spawn(die_while_receiving, (orders.clone(), receiver.clone())).unwrap());
+            receiver.segment().reap_dead();
+            let done = came_through(spawn(send_two, (sender_orders.clone(), sender.clone())).unwrap());
+            drop(sender);
+            let mut received = Vec::new();
+            while let Ok(lease) = receiver.recv() {
+                received.push(lease[0]);
+                lease.ack();
+            }
+            assert!(received.contains(&7) && received.len() <= 3, "{received:?}");
+            done
+        });
+        all_done
+    });
+}
+
+fn die_with_permits((orders, semaphore): (Orders, Semaphore)) {
+    orders.arm();
+    let permits = (semaphore.acquire(), semaphore.acquire());
+    assert_eq!(semaphore.available(), 0);
+    drop(permits);
+    crash::disarm();
+}
+
+/// Attaches as one more waiter, whose attempt reaps when it has slept in vain.
+fn wait_for_permit((orders, semaphore): (Orders, Semaphore)) {
+    orders.arm();
+    drop(semaphore.acquire());
+    crash::disarm();
+}
+
+pub(crate) fn semaphore_waiter_that_reaps_the_holder() {
+    at_every_site("permit holder, then the waiter that reaps it at every site", |orders| {
+        let mut all_done = false;
+        at_every_site("  waiter", |waiter_orders| {
+            let semaphore = Semaphore::new(2).unwrap();
+            all_done = came_through(spawn(die_with_permits, (orders.clone(), semaphore.clone())).unwrap());
+            let done = came_through(spawn(wait_for_permit, (waiter_orders.clone(), semaphore.clone())).unwrap());
+            drop([semaphore.acquire(), semaphore.acquire()]);
+            assert_eq!(semaphore.available(), 2);
+            done
+        });
+        all_done
+    });
+}
