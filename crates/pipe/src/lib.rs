@@ -88,7 +88,7 @@ impl Writer {
         match self.bytes.push(self.tail.get(), buffer) {
             Ok(0) => None,
             Ok(written) => {
-                self.tail.set(self.tail.get() + written as u64);
+                self.tail.set(self.tail.get().wrapping_add(written as u64));
                 Some(Ok(written))
             }
             Err(corrupt) => Some(Err(corrupt)),
@@ -105,7 +105,7 @@ impl io::Write for Writer {
         if buffer.is_empty() {
             return Ok(0);
         }
-        let idle = || _ = self.role.segment().reap_dead();
+        let idle = || self.role.segment().look_after_peers();
         let wait = || self.bytes.space().wait_until(Deadline::NEVER, || self.attempt(buffer), || false, idle);
         // A wait without a deadline gives an outcome.
         self.attempt(buffer).or_else(wait).unwrap_or(Ok(0))
@@ -135,7 +135,7 @@ impl Reader {
             Ok(0) if gone => Some(Ok(0)),
             Ok(0) => None,
             Ok(read) => {
-                self.head.set(self.head.get() + read as u64);
+                self.head.set(self.head.get().wrapping_add(read as u64));
                 Some(Ok(read))
             }
             Err(corrupt) => Some(Err(corrupt)),
@@ -155,7 +155,7 @@ impl io::Read for Reader {
         if let Some(outcome) = self.attempt(buffer) {
             return outcome;
         }
-        let idle = || _ = self.role.segment().reap_dead();
+        let idle = || self.role.segment().look_after_peers();
         // A wait without a deadline gives an outcome.
         self.bytes.data().wait_until(Deadline::NEVER, || self.attempt(buffer), || false, idle).unwrap_or(Ok(0))
     }

@@ -77,8 +77,9 @@ impl Bytes {
     pub(crate) fn push(&self, tail: u64, bytes: &[u8]) -> io::Result<usize> {
         let capacity = self.block.size() as u64;
         // Pairs with the release store in `pop`: the reader has copied what lies before.
-        let used = tail.checked_sub(self.ends.head.load(Ordering::Acquire)).filter(|&used| used <= capacity);
-        let length = bytes.len().min((capacity - used.ok_or_else(corrupt)?) as usize);
+        let used = tail.wrapping_sub(self.ends.head.load(Ordering::Acquire));
+        let room = capacity.checked_sub(used).ok_or_else(corrupt)?;
+        let length = bytes.len().min(room as usize);
         if length > 0 {
             let (offset, first) = self.split(tail, length);
             // SAFETY: from `tail` to `head + capacity` the ring is the writer's, of whom there is one.
@@ -86,7 +87,7 @@ impl Bytes {
             // SAFETY: as above.
             unsafe { self.block.write(0, 0, &bytes[first..length]) };
             // The bytes are written. Pairs with the acquire load in `pop`.
-            self.ends.tail.store(tail + length as u64, Ordering::Release);
+            self.ends.tail.store(tail.wrapping_add(length as u64), Ordering::Release);
             self.ends.data.notify_one();
         }
         Ok(length)
@@ -96,8 +97,11 @@ impl Bytes {
     pub(crate) fn pop(&self, head: u64, bytes: &mut [u8]) -> io::Result<usize> {
         let capacity = self.block.size() as u64;
         // Pairs with the release store in `push`: the bytes before are seen.
-        let waiting = self.ends.tail.load(Ordering::Acquire).checked_sub(head).filter(|&waiting| waiting <= capacity);
-        let length = bytes.len().min(waiting.ok_or_else(corrupt)? as usize);
+        let waiting = self.ends.tail.load(Ordering::Acquire).wrapping_sub(head);
+        if waiting > capacity {
+            return Err(corrupt());
+        }
+        let length = bytes.len().min(waiting as usize);
         if length > 0 {
             let (offset, first) = self.split(head, length);
             // SAFETY: from `head` to `tail` the ring is the reader's, of whom there is one.
@@ -105,7 +109,7 @@ impl Bytes {
             // SAFETY: as above.
             unsafe { self.block.read(0, 0, &mut bytes[first..length]) };
             // The bytes are read. Pairs with the acquire load in `push`.
-            self.ends.head.store(head + length as u64, Ordering::Release);
+            self.ends.head.store(head.wrapping_add(length as u64), Ordering::Release);
             self.ends.space.notify_one();
         }
         Ok(length)

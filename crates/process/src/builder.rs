@@ -121,6 +121,7 @@ impl Builder {
         // Before the arguments are serialised, which may move handles out of them.
         let prepared = self.prepare(Call::of(f)?)?;
         let (payload, descriptors) = transfer::sending(|| postcard::to_stdvec(&args));
+        let descriptors = descriptors.map_err(SpawnError::Handle)?;
         let child = prepared.start(&payload.map_err(SpawnError::Encode)?, descriptors)?;
         Ok(JoinHandle::new(child))
     }

@@ -259,16 +259,18 @@ where
     let function = unsafe { std::mem::transmute::<*const (), fn(A) -> R>(function) };
     // Everything of the user's runs inside: its decoding, the function, its encoding, the result's destructor.
     let outcome = panics::catch(|| {
-        let arguments = transfer::receiving(descriptors, || postcard::from_bytes::<A>(arguments));
-        let arguments = match arguments {
-            Ok(arguments) => arguments,
-            Err(cause) => return Reply::Refused(Refusal::Arguments(brief(cause))).into(),
+        let (arguments, handles) = transfer::receiving(descriptors, || postcard::from_bytes::<A>(arguments));
+        let arguments = match (arguments, handles) {
+            (Ok(arguments), Ok(())) => arguments,
+            (_, Err(cause)) => return Reply::Refused(Refusal::Arguments(brief(cause))).into(),
+            (Err(cause), _) => return Reply::Refused(Refusal::Arguments(brief(cause))).into(),
         };
         let result = function(arguments);
         let (encoded, descriptors) = transfer::sending(|| postcard::to_stdvec(&result));
-        match encoded {
-            Ok(payload) => Completion { reply: Reply::Value, payload, descriptors },
-            Err(cause) => Reply::NotEncodable { reason: brief(cause) }.into(),
+        match (encoded, descriptors) {
+            (Ok(payload), Ok(descriptors)) => Completion { reply: Reply::Value, payload, descriptors },
+            (_, Err(cause)) => Reply::NotEncodable { reason: brief(cause) }.into(),
+            (Err(cause), _) => Reply::NotEncodable { reason: brief(cause) }.into(),
         }
     });
     outcome.unwrap_or_else(Completion::from)

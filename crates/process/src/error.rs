@@ -29,6 +29,9 @@ pub enum SpawnError {
     /// The arguments could not be serialised.
     #[error("the arguments cannot be encoded: {0}; give types that serde can serialise to a binary format")]
     Encode(#[source] postcard::Error),
+    /// A handle among the arguments could not be prepared for another process.
+    #[error("a handle among the arguments cannot be handed over: {0}")]
+    Handle(#[source] shmkit_segment::Error),
     /// A name or variable given to the builder cannot be handed to a process.
     #[error("{what} cannot be given to a process: {rule}")]
     Invalid {
@@ -87,6 +90,9 @@ pub enum JoinError {
     /// The result arrived and could not be deserialised.
     #[error("the result cannot be decoded: {0}; its Deserialize must accept what its Serialize writes")]
     ResultNotDecodable(#[source] postcard::Error),
+    /// The result arrived, and a handle in it could not be brought to life here.
+    #[error("a handle in the result cannot be taken over: {0}")]
+    Handle(#[source] shmkit_segment::Error),
     /// The process ended without a result, and somebody else took its exit status.
     #[error(
         "the process ended without a result, and its exit status was taken by someone else; do not ignore SIGCHLD \

@@ -134,6 +134,7 @@ impl<R> fmt::Debug for JoinHandle<R> {
 
 fn finish<R: DeserializeOwned>(outcome: Result<Frame, JoinError>) -> Result<R, JoinError> {
     let frame = outcome?;
-    transfer::receiving(frame.descriptors, || postcard::from_bytes(&frame.payload))
-        .map_err(JoinError::ResultNotDecodable)
+    let (result, handles) = transfer::receiving(frame.descriptors, || postcard::from_bytes(&frame.payload));
+    handles.map_err(JoinError::Handle)?;
+    result.map_err(JoinError::ResultNotDecodable)
 }

@@ -161,7 +161,7 @@ impl<T: Plain> Sender<T> {
             self.look_for_room(value)?;
         }
         self.queue.values.at(self.tail).write(value);
-        self.tail += 1;
+        self.tail = self.tail.wrapping_add(1);
         // The message is sent. Pairs with the acquire load in `look_for_data`.
         self.queue.ends.tail.store(self.tail, Ordering::Release);
         self.queue.ends.data.notify_one();
@@ -175,12 +175,13 @@ impl<T: Plain> Sender<T> {
         }
         // Pairs with the release store in `try_recv`: the receiver has copied what lies before.
         let head = self.queue.ends.head.load(Ordering::Acquire);
-        match self.tail.checked_sub(head) {
-            Some(used) if used < self.queue.values.capacity() => {
-                self.limit.set(head + self.queue.values.capacity());
+        let capacity = self.queue.values.capacity();
+        match self.tail.wrapping_sub(head) {
+            used if used < capacity => {
+                self.limit.set(head.wrapping_add(capacity));
                 Ok(())
             }
-            Some(used) if used == self.queue.values.capacity() => Err(TrySendError::Full(value)),
+            used if used == capacity => Err(TrySendError::Full(value)),
             _ => Err(TrySendError::Corrupt(value)),
         }
     }
@@ -227,7 +228,7 @@ impl<T: Plain> Sender<T> {
             Err(error) => error.settled().map(Err),
         };
         // Nobody else waits for room, so there is no baton to pass.
-        let outcome = queue.ends.space.wait_until(deadline, attempt, || false, || _ = segment.reap_dead());
+        let outcome = queue.ends.space.wait_until(deadline, attempt, || false, || segment.look_after_peers());
         outcome.unwrap_or(Err(SendTimeoutError::Timeout(value)))
     }
 
@@ -262,7 +263,7 @@ impl<T: Plain> Receiver<T> {
             self.look_for_data()?;
         }
         let value = self.queue.values.at(self.head).read();
-        self.head += 1;
+        self.head = self.head.wrapping_add(1);
         // The message is received. Pairs with the acquire load in `look_for_room`.
         self.queue.ends.head.store(self.head, Ordering::Release);
         self.queue.ends.space.notify_one();
@@ -278,10 +279,10 @@ impl<T: Plain> Receiver<T> {
         let gone = self.role.segment().side(SENDERS) == Side::Closed;
         // Pairs with the release store in `try_send`: the values before are seen.
         let tail = self.queue.ends.tail.load(Ordering::Acquire);
-        match tail.checked_sub(self.head) {
-            Some(0) if gone => Err(TryRecvError::Disconnected),
-            Some(0) => Err(TryRecvError::Empty),
-            Some(waiting) if waiting <= self.queue.values.capacity() => {
+        match tail.wrapping_sub(self.head) {
+            0 if gone => Err(TryRecvError::Disconnected),
+            0 => Err(TryRecvError::Empty),
+            waiting if waiting <= self.queue.values.capacity() => {
                 self.limit.set(tail);
                 Ok(())
             }
@@ -330,7 +331,7 @@ impl<T: Plain> Receiver<T> {
             Ok(value) => Some(Ok(value)),
             Err(error) => error.settled().map(Err),
         };
-        let outcome = queue.ends.data.wait_until(deadline, attempt, || false, || _ = segment.reap_dead());
+        let outcome = queue.ends.data.wait_until(deadline, attempt, || false, || segment.look_after_peers());
         outcome.unwrap_or(Err(RecvTimeoutError::Timeout))
     }
 

@@ -13,6 +13,7 @@
 //!     48    16  sides            for each of four roles: was it ever taken, is it now (see role)
 //!     64    64  configuration    eight numbers that the object's layout follows from
 //!    128     4  ready            stored last by the creator, loaded first by everybody else
+//!    136     8  looked           when somebody last looked after dead peers, in milliseconds; a hint
 //!    256   128  peer 0           and so on
 //! ```
 //!
@@ -44,7 +45,10 @@ shared! {
         pub(crate) length: AtomicU64,
         pub(crate) sides: [AtomicU32; 4],
         pub(crate) configuration: [AtomicU64; 8],
-        pub(crate) ready: Line<AtomicU32>,
+        pub(crate) ready: AtomicU32,
+        pub(crate) reserved: AtomicU32,
+        pub(crate) looked: AtomicU64,
+        pub(crate) rest: [AtomicU64; 14],
     }
 }
 
@@ -68,7 +72,7 @@ const _: () = {
     use std::mem::offset_of;
     assert!(offset_of!(Header, payload) == 24 && offset_of!(Header, length) == 40);
     assert!(offset_of!(Header, sides) == 48 && offset_of!(Header, configuration) == 64);
-    assert!(offset_of!(Header, ready) == 128 && size_of::<Header>() == 256);
+    assert!(offset_of!(Header, ready) == 128 && offset_of!(Header, looked) == 136 && size_of::<Header>() == 256);
     assert!(size_of::<PeerEntry>() == 128 && offset_of!(PeerEntry, roles) == 16);
 };
 

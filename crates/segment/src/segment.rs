@@ -256,6 +256,22 @@ impl<O: Object> Segment<O> {
         (0..self.table.len() as u16).filter(|&slot| self.reap(PeerId(slot))).count()
     }
 
+    /// [`reap_dead`](Self::reap_dead), unless somebody has just done so: for those who wait and look up now and then.
+    ///
+    /// However many wait, the peers are looked after about a hundred times a second and not that often by each. When that last was stands in
+    /// the header, as a hint: whoever dies right after claiming to look delays the next look by 10 ms.
+    pub fn look_after_peers(&self) {
+        const INTERVAL: u64 = 10;
+        let now = crate::sys::milliseconds();
+        let last = self.header.looked.load(Ordering::Relaxed);
+        // A time that lies ahead comes from another clock (a time namespace, a peer's nonsense) and says nothing.
+        if last <= now && now - last < INTERVAL {
+            return;
+        }
+        self.header.looked.store(now, Ordering::Relaxed);
+        self.reap_dead();
+    }
+
     /// Recovers from the death of `peer` if it is dead: true if this call did so.
     pub fn reap(&self, peer: PeerId) -> bool {
         let Some(entry) = self.table.get(usize::from(peer.0)) else { return false };

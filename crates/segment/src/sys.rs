@@ -25,6 +25,10 @@ pub(crate) fn sealed_memory(length: usize) -> Result<OwnedFd, Error> {
         other => other,
     }
     .map_err(|cause| Error::system("create a memory file", LIMITS, cause))?;
+    // The kernel would not only refuse a file beyond this limit but send SIGXFSZ, which ends the process.
+    if rustix::process::getrlimit(rustix::process::Resource::Fsize).current.is_some_and(|limit| limit < length as u64) {
+        return Err(Error::NoSpace { bytes: length, source: rustix::io::Errno::FBIG.into() });
+    }
     crash::site("fallocate");
     retry(|| rustix::fs::fallocate(&file, FallocateFlags::empty(), 0, length as u64))
         .map_err(|cause| Error::NoSpace { bytes: length, source: cause.into() })?;
@@ -113,6 +117,17 @@ fn retry<T>(mut call: impl FnMut() -> rustix::io::Result<T>) -> rustix::io::Resu
 
 /// When this process started, in clock ticks since boot; with the pid it names a process for people. 0 if unknown.
 pub(crate) fn start_time() -> u64 {
+    static START: std::sync::OnceLock<u64> = std::sync::OnceLock::new();
+    *START.get_or_init(read_start_time)
+}
+
+/// Milliseconds on the monotonic clock, which all processes of a machine share.
+pub(crate) fn milliseconds() -> u64 {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    now.tv_sec as u64 * 1_000 + now.tv_nsec as u64 / 1_000_000
+}
+
+fn read_start_time() -> u64 {
     // The command's name may hold spaces and parentheses, so count fields from the last parenthesis.
     let status = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
     let fields = status.rsplit(')').next().unwrap_or_default();

@@ -20,16 +20,21 @@ use std::any::Any;
 use std::cell::RefCell;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
+use std::thread::LocalKey;
 
 #[derive(Default)]
 struct Outgoing {
     descriptors: Vec<OwnedFd>,
-    /// Address of the segment, the receiver's place in it, and the first of its two descriptors.
-    segments: Vec<(usize, PeerId, u32)>,
+    /// Why a handle could not be serialised: serialisers keep little of what they are told.
+    failure: Option<Error>,
+    /// The segment, kept so that no other one gets its address meanwhile, the receiver's place in it, and the first of its two descriptors.
+    segments: Vec<(Arc<dyn Any + Send + Sync>, PeerId, u32)>,
 }
 
+#[derive(Default)]
 struct Incoming {
     descriptors: Vec<Option<OwnedFd>>,
+    failure: Option<Error>,
     /// Segments opened so far, by the first of their descriptors.
     segments: Vec<(u32, Arc<dyn Any + Send + Sync>)>,
 }
@@ -39,23 +44,50 @@ thread_local! {
     static INCOMING: RefCell<Option<Incoming>> = const { RefCell::new(None) };
 }
 
+/// What a thread is sending or receiving, for as long as this lives: also if the user's code in between panics.
+struct Scope<T: 'static> {
+    cell: &'static LocalKey<RefCell<Option<T>>>,
+    outer: Option<T>,
+}
+
+impl<T: Default> Scope<T> {
+    fn enter(cell: &'static LocalKey<RefCell<Option<T>>>, inner: T) -> Self {
+        Self { cell, outer: cell.replace(Some(inner)) }
+    }
+
+    fn leave(self) -> T {
+        self.cell.take().unwrap_or_default()
+    }
+}
+
+impl<T> Drop for Scope<T> {
+    fn drop(&mut self) {
+        self.cell.set(self.outer.take());
+    }
+}
+
 /// Runs `serialise`, in which handles may be serialised, and returns the descriptors that must travel with its result, in order.
 ///
 /// If they are dropped instead of sent, the receiver counts as dead.
-pub fn sending<R>(serialise: impl FnOnce() -> R) -> (R, Vec<OwnedFd>) {
-    let outer = OUTGOING.replace(Some(Outgoing::default()));
+///
+/// # Errors
+/// The first reason for which a handle could not be serialised, beside what the serialiser made of it.
+pub fn sending<R>(serialise: impl FnOnce() -> R) -> (R, Result<Vec<OwnedFd>, Error>) {
+    let scope = Scope::enter(&OUTGOING, Outgoing::default());
     let result = serialise();
-    let outgoing = OUTGOING.replace(outer).unwrap_or_default();
-    (result, outgoing.descriptors)
+    let outgoing = scope.leave();
+    (result, outgoing.failure.map_or(Ok(outgoing.descriptors), Err))
 }
 
 /// Runs `deserialise`, in which handles that were serialised within [`sending`] come back to life from `descriptors`.
-pub fn receiving<R>(descriptors: Vec<OwnedFd>, deserialise: impl FnOnce() -> R) -> R {
+///
+/// # Errors
+/// The first reason for which a handle could not be brought back, beside what the deserialiser made of it.
+pub fn receiving<R>(descriptors: Vec<OwnedFd>, deserialise: impl FnOnce() -> R) -> (R, Result<(), Error>) {
     let descriptors = descriptors.into_iter().map(Some).collect();
-    let outer = INCOMING.replace(Some(Incoming { descriptors, segments: Vec::new() }));
+    let scope = Scope::enter(&INCOMING, Incoming { descriptors, ..Incoming::default() });
     let result = deserialise();
-    INCOMING.set(outer);
-    result
+    (result, scope.leave().failure.map_or(Ok(()), Err))
 }
 
 /// What a role is in bytes: the first of its segment's two descriptors, the receiver's place, the role.
@@ -71,15 +103,15 @@ fn enclose<O: Object>(role: &Role<O>) -> Result<Reference, Error> {
         }
         let segment = role.segment();
         let address = Arc::as_ptr(segment).addr();
-        let known = outgoing.segments.iter().find(|known| known.0 == address).copied();
-        let (_, peer, first) = match known {
-            Some(known) => known,
+        let known = outgoing.segments.iter().find(|known| Arc::as_ptr(&known.0).addr() == address);
+        let (peer, first) = match known {
+            Some(&(_, peer, first)) => (peer, first),
             None => {
                 let (peer, data, life) = segment.invite()?;
                 let first = outgoing.descriptors.len() as u32;
                 outgoing.descriptors.extend([data, life]);
-                outgoing.segments.push((address, peer, first));
-                (address, peer, first)
+                outgoing.segments.push((segment.clone(), peer, first));
+                (peer, first)
             }
         };
         segment.enroll(role.number(), peer);
@@ -116,12 +148,29 @@ fn open<O: Object>((first, peer, role): Reference) -> Result<Role<O>, Error> {
 
 impl<O: Object> Serialize for Role<O> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        enclose(self).map_err(S::Error::custom)?.serialize(serializer)
+        let reference = enclose(self).map_err(|error| {
+            let told = S::Error::custom(&error);
+            OUTGOING.with_borrow_mut(|outgoing| {
+                if let Some(outgoing) = outgoing {
+                    outgoing.failure.get_or_insert(error);
+                }
+            });
+            told
+        })?;
+        reference.serialize(serializer)
     }
 }
 
 impl<'de, O: Object> Deserialize<'de> for Role<O> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        open(Reference::deserialize(deserializer)?).map_err(D::Error::custom)
+        open(Reference::deserialize(deserializer)?).map_err(|error| {
+            let told = D::Error::custom(&error);
+            INCOMING.with_borrow_mut(|incoming| {
+                if let Some(incoming) = incoming {
+                    incoming.failure.get_or_insert(error);
+                }
+            });
+            told
+        })
     }
 }

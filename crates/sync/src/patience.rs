@@ -2,7 +2,7 @@
 
 use shmkit_segment::primitive::spin_loop;
 use std::sync::LazyLock;
-use std::thread::{available_parallelism, yield_now};
+use std::thread::yield_now;
 use std::time::Duration;
 
 /// Waits a little, in the hope that sleeping can be avoided: first on the processor, then by giving it away.
@@ -18,7 +18,8 @@ const SPINS: u32 = 60;
 const NONE: bool = cfg!(any(loom, crash_points));
 
 static ROUNDS: LazyLock<u32> = LazyLock::new(|| {
-    let alone = available_parallelism().is_ok_and(|cores| cores.get() == 1);
+    // One system call. (The standard library would read files of the process's control group as well.)
+    let alone = rustix::thread::sched_getaffinity(None).is_ok_and(|cores| cores.count() == 1);
     if NONE || alone { 0 } else { SPINS + YIELDS }
 });
 

@@ -197,7 +197,7 @@ impl Semaphore {
         let attempt = || self.try_acquire().ok();
         let more = || self.available() > 0;
         let idle = || {
-            self.member.segment().reap_dead();
+            self.member.segment().look_after_peers();
         };
         self.permits().released.wait_until(deadline, attempt, more, idle).ok_or(AcquireTimeoutError::Timeout)
     }

@@ -15,6 +15,9 @@ macro_rules! errors {
                 /// Bytes of a buffer.
                 limit: usize,
             },
+            /// A peer wrote nonsense into the queue: create it again.
+            #[error("the queue is corrupt: a peer wrote over it")]
+            Corrupt,
             /// Nobody will receive it: the last receiver has left or died.
             #[error("all receivers are gone")]
             Disconnected,
@@ -45,6 +48,7 @@ impl TrySendError {
         match self {
             Self::Full => None,
             Self::TooLarge { length, limit } => Some(SendTimeoutError::TooLarge { length, limit }),
+            Self::Corrupt => Some(SendTimeoutError::Corrupt),
             Self::Disconnected => Some(SendTimeoutError::Disconnected),
         }
     }
@@ -56,6 +60,7 @@ impl SendTimeoutError {
         match self {
             Self::Timeout => unreachable!("there was no deadline"),
             Self::TooLarge { length, limit } => SendError::TooLarge { length, limit },
+            Self::Corrupt => SendError::Corrupt,
             Self::Disconnected => SendError::Disconnected,
         }
     }

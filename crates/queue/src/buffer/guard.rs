@@ -6,7 +6,7 @@
 
 #![allow(unsafe_code)]
 
-use super::ring::{Buffers, Claim};
+use super::ring::{Buffers, Claim, Corrupt};
 use super::{Receiver, SendError, Sender};
 use shmkit_segment::{Object, Side};
 use std::ops::{Deref, DerefMut};
@@ -38,7 +38,7 @@ impl<'a, O: Object> Loan<'a, O> {
             return Err(SendError::Disconnected);
         }
         if let Some(claim) = self.claim.take() {
-            self.sender.queue.send(claim, length, self.sender.me);
+            self.sender.queue.send(claim, length, self.sender.me).map_err(|_| SendError::Corrupt)?;
         }
         Ok(())
     }
@@ -72,10 +72,10 @@ impl<O: Object> Drop for Loan<'_, O> {
 
 impl<O: Object> Sender<O> {
     /// Copies `bytes` into a claimed buffer and sends it.
-    pub(super) fn fill(&self, claim: Claim, bytes: &[u8]) {
+    pub(super) fn fill(&self, claim: Claim, bytes: &[u8]) -> Result<(), Corrupt> {
         // SAFETY: the buffer is OWNED by this process, and only this call knows it.
         unsafe { self.queue.blocks.write(claim.buffer, 0, bytes) };
-        self.queue.send(claim, bytes.len(), self.me);
+        self.queue.send(claim, bytes.len(), self.me)
     }
 }
 
@@ -94,7 +94,7 @@ pub struct Lease<'a, O: Object = Buffers> {
 
 impl<'a, O: Object> Lease<'a, O> {
     pub(super) fn new(receiver: &'a Receiver<O>, claim: Claim, length: usize) -> Self {
-        let (before, holder) = receiver.queue.count_delivery(claim);
+        let (before, holder) = receiver.queue.count_delivery(claim, receiver.pid);
         Self { receiver, claim: Some(claim), buffer: claim.buffer, length, before, holder }
     }
 

@@ -110,6 +110,8 @@ pub struct Receiver<O: Object = Buffers> {
     /// The number of the other side's role.
     senders: usize,
     me: PeerId,
+    /// This process, for those who get a message after it.
+    pid: u32,
 }
 
 impl<O: Object> Sender<O> {
@@ -163,7 +165,7 @@ impl<O: Object> Sender<O> {
         if let Some(outcome) = attempt() {
             return outcome;
         }
-        let idle = || _ = self.role.segment().reap_dead();
+        let idle = || self.role.segment().look_after_peers();
         let outcome = self.queue.ends.space.wait_until(deadline, attempt, || self.concerns_the_next(), idle);
         outcome.unwrap_or(Err(SendTimeoutError::Timeout))
     }
@@ -181,8 +183,7 @@ impl<O: Object> Sender<O> {
             return Err(TrySendError::Disconnected);
         }
         let claim = self.queue.claim(self.me, &self.cursor).ok_or(TrySendError::Full)?;
-        self.fill(claim, bytes);
-        Ok(())
+        self.fill(claim, bytes).map_err(|_| TrySendError::Corrupt)
     }
 
     /// Copies `bytes` into a buffer and sends it. Blocks while no buffer is free.
@@ -217,7 +218,7 @@ impl<O: Object> Sender<O> {
         if let Some(outcome) = attempt() {
             return outcome;
         }
-        let idle = || _ = self.role.segment().reap_dead();
+        let idle = || self.role.segment().look_after_peers();
         let outcome = self.queue.ends.space.wait_until(deadline, attempt, || self.concerns_the_next(), idle);
         outcome.unwrap_or(Err(SendTimeoutError::Timeout))
     }
@@ -268,7 +269,7 @@ impl<O: Object> Receiver<O> {
     /// The receiving side of `queue`, which is a part of the object that `role` belongs to; `senders` is the number of the other side's role.
     pub fn of(role: Role<O>, queue: &Buffers, senders: usize) -> Self {
         let me = role.segment().me();
-        Self { role, queue: queue.clone(), senders, me }
+        Self { role, queue: queue.clone(), senders, me, pid: std::process::id() }
     }
 
     /// Takes the next message if there is one. Never blocks.
@@ -346,7 +347,7 @@ impl<O: Object> Receiver<O> {
         if let Some(outcome) = attempt() {
             return outcome;
         }
-        let idle = || _ = self.role.segment().reap_dead();
+        let idle = || self.role.segment().look_after_peers();
         let outcome = self.queue.ends.data.wait_until(deadline, attempt, || self.concerns_the_next(), idle);
         outcome.unwrap_or(Err(RecvTimeoutError::Timeout))
     }

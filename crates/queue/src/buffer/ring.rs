@@ -140,6 +140,10 @@ pub(super) struct Claim {
     generation: u64,
 }
 
+/// A peer wrote nonsense into the ring.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Corrupt;
+
 /// Nothing was found.
 pub(super) enum Nothing {
     Now,
@@ -189,7 +193,8 @@ impl Object for Buffers {
             if cell.compare_exchange(word.0, swept.0, Ordering::AcqRel, Ordering::Relaxed).is_ok()
                 && swept.state() == READY
             {
-                self.publish(Claim { buffer, generation: generation + 1 });
+                // In a corrupt queue there is nothing more to be done for it.
+                let _ = self.publish(Claim { buffer, generation: generation + 1 });
             }
         }
     }
@@ -237,14 +242,15 @@ impl Buffers {
     }
 
     /// Sends the first `length` bytes of a claimed buffer.
-    pub(super) fn send(&self, claim: Claim, length: usize, me: PeerId) {
+    pub(super) fn send(&self, claim: Claim, length: usize, me: PeerId) -> Result<(), Corrupt> {
         let tag = &self.tags[claim.buffer];
         tag.length.store(length as u32, Ordering::Relaxed);
         tag.deliveries.store(0, Ordering::Relaxed);
         // Release: whoever publishes it, this process or its reaper, publishes a whole message.
         tag.word.store(Word::owned(claim.generation, READY, me).0, Ordering::Release);
-        self.publish(claim);
+        self.publish(claim)?;
         self.ends.data.notify_one();
+        Ok(())
     }
 
     /// Gives a claimed buffer, or a message that was received for good, back.
@@ -258,12 +264,13 @@ impl Buffers {
     pub(super) fn give_back(&self, claim: Claim, me: PeerId) {
         let generation = claim.generation + 1;
         self.tags[claim.buffer].word.store(Word::owned(generation, READY, me).0, Ordering::Release);
-        self.publish(Claim { generation, ..claim });
+        // In a corrupt queue there is nothing more to be done for it.
+        let _ = self.publish(Claim { generation, ..claim });
         self.ends.data.notify_one();
     }
 
-    /// Puts a READY buffer into the ring.
-    fn publish(&self, claim: Claim) {
+    /// Puts a READY buffer into the ring. Every round in which it does not succeed, somebody else has, or the ring is corrupt.
+    fn publish(&self, claim: Claim) -> Result<(), Corrupt> {
         loop {
             let position = self.ends.tail.load(Ordering::Acquire);
             let lap = self.cells.lap(position);
@@ -273,12 +280,17 @@ impl Buffers {
                 let filled = CellWord::holding(lap, claim.buffer, claim.generation);
                 if cell.compare_exchange(found.0, filled.0, Ordering::AcqRel, Ordering::Relaxed).is_ok() {
                     Self::advance(&self.ends.tail, position);
-                    return;
+                    return Ok(());
                 }
-            } else if found.ahead_of(lap) >= 0 {
-                Self::advance(&self.ends.tail, position);
-            } else {
-                self.help_clear();
+                continue;
+            }
+            let moved_on = || self.ends.tail.load(Ordering::Acquire) != position;
+            match found.ahead_of(lap) {
+                0 | 1 => Self::advance(&self.ends.tail, position),
+                -1 if self.help_clear() || moved_on() || cell.load(Ordering::Acquire) != found.0 => {}
+                // Behind the tail, a cell can be filled and cleared again, but not be filled for the next lap before the tail has come round.
+                _ if moved_on() => {}
+                _ => return Err(Corrupt),
             }
         }
     }
@@ -290,13 +302,18 @@ impl Buffers {
             let lap = self.cells.lap(position);
             let cell = self.cells.at(position);
             let found = CellWord(cell.load(Ordering::Acquire));
-            if found.ahead_of(lap) > 0 {
-                Self::advance(&self.ends.head, position);
-                continue;
+            match found.ahead_of(lap) {
+                0 => {}
+                1 => {
+                    Self::advance(&self.ends.head, position);
+                    continue;
+                }
+                behind if behind < 0 => return Err(Nothing::Now),
+                // A cell is filled for the next lap only after the head has passed it.
+                _ if self.ends.head.load(Ordering::Acquire) != position => continue,
+                _ => return Err(Nothing::Corrupt),
             }
-            let Some(buffer) = found.buffer().filter(|_| found.ahead_of(lap) == 0) else {
-                return Err(Nothing::Now);
-            };
+            let Some(buffer) = found.buffer() else { return Err(Nothing::Now) };
             let tag = self.tags.get(buffer).ok_or(Nothing::Corrupt)?;
             let word = Word(tag.word.load(Ordering::Acquire));
             let generation = word.turn();
@@ -316,23 +333,26 @@ impl Buffers {
         }
     }
 
-    /// Clears the cell at the head if its message was taken, for somebody who has not done so yet.
+    /// Clears the cell at the head if its message was taken, for somebody who has not done so yet. False if nothing could be done and nobody else
+    /// has done anything: with a cell for each buffer that cannot be while there is a buffer to publish.
     #[cold]
-    fn help_clear(&self) {
+    fn help_clear(&self) -> bool {
         let position = self.ends.head.load(Ordering::Acquire);
-        let found = CellWord(self.cells.at(position).load(Ordering::Acquire));
         let lap = self.cells.lap(position);
-        if found.ahead_of(lap) > 0 {
-            return Self::advance(&self.ends.head, position);
+        let found = CellWord(self.cells.at(position).load(Ordering::Acquire));
+        if found.ahead_of(lap) == 1 {
+            Self::advance(&self.ends.head, position);
+            return true;
         }
-        let Some(tag) = found.buffer().filter(|_| found.ahead_of(lap) == 0).and_then(|buffer| self.tags.get(buffer))
-        else {
-            return;
-        };
-        let word = Word(tag.word.load(Ordering::Acquire));
-        if word.state() != READY || !found.is_of(word.turn()) {
-            self.clear(position, found);
+        let tag = found.buffer().filter(|_| found.ahead_of(lap) == 0).and_then(|buffer| self.tags.get(buffer));
+        if let Some(tag) = tag {
+            let word = Word(tag.word.load(Ordering::Acquire));
+            if word.state() != READY || !found.is_of(word.turn()) {
+                self.clear(position, found);
+                return true;
+            }
         }
+        self.ends.head.load(Ordering::Acquire) != position
     }
 
     /// Clears a cell whose message was taken, and moves the head past it.
@@ -345,7 +365,7 @@ impl Buffers {
 
     fn advance(index: &AtomicU64, position: u64) {
         // Release: see the module's head. Fails if somebody else has moved it.
-        let _ = index.compare_exchange(position, position + 1, Ordering::AcqRel, Ordering::Relaxed);
+        let _ = index.compare_exchange(position, position.wrapping_add(1), Ordering::AcqRel, Ordering::Relaxed);
     }
 
     fn is_in_ring(&self, buffer: usize, generation: u64) -> bool {
@@ -362,12 +382,12 @@ impl Buffers {
     }
 
     /// Notes that a taken message is handed out; returns how often it was before, and to whom last.
-    pub(super) fn count_delivery(&self, claim: Claim) -> (u32, u32) {
+    pub(super) fn count_delivery(&self, claim: Claim, pid: u32) -> (u32, u32) {
         let tag = &self.tags[claim.buffer];
         let before = tag.deliveries.load(Ordering::Relaxed);
         let holder = tag.holder.load(Ordering::Relaxed);
         // The holder first: killed in between, the message was not handed out, and is not counted so.
-        tag.holder.store(std::process::id(), Ordering::Relaxed);
+        tag.holder.store(pid, Ordering::Relaxed);
         tag.deliveries.store(before.saturating_add(1), Ordering::Release);
         (before, holder)
     }

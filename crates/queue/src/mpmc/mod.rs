@@ -159,7 +159,7 @@ impl<T: Plain> Sender<T> {
             return outcome;
         }
         let more = || self.queue.has_room(&self.cursor) || self.role.segment().side(RECEIVERS) == Side::Closed;
-        let idle = || _ = self.role.segment().reap_dead();
+        let idle = || self.role.segment().look_after_peers();
         let outcome = self.queue.ends.space.wait_until(deadline, attempt, more, idle);
         outcome.unwrap_or(Err(SendTimeoutError::Timeout(value)))
     }
@@ -284,7 +284,7 @@ impl<T: Plain> Receiver<T> {
             return outcome;
         }
         let more = || self.queue.has_message(&self.cursor) || self.role.segment().side(SENDERS) == Side::Closed;
-        let idle = || _ = self.role.segment().reap_dead();
+        let idle = || self.role.segment().look_after_peers();
         let outcome = self.queue.ends.data.wait_until(deadline, attempt, more, idle);
         outcome.unwrap_or(Err(RecvTimeoutError::Timeout))
     }

@@ -187,7 +187,7 @@ impl<T: Plain> Mpmc<T> {
                 slot.value.write(value);
                 // The message is sent. Pairs with the acquire exchange in `pop`.
                 slot.word.store(Word::new(lap, FULL).0, Ordering::Release);
-                cursor.set(position + 1);
+                cursor.set(position.wrapping_add(1));
                 self.ends.data.notify_one();
                 return Ok(());
             }
@@ -196,7 +196,7 @@ impl<T: Plain> Mpmc<T> {
                 return Err(Jam::Full(word));
             }
             self.pass(&self.ends.tail, position);
-            position += 1;
+            position = position.wrapping_add(1);
             if word.turn() > lap {
                 // Laps behind: the index knows better.
                 position = position.max(self.ends.tail.load(Ordering::Acquire));
@@ -227,7 +227,7 @@ impl<T: Plain> Mpmc<T> {
             let word = Word(slot.word.load(Ordering::Acquire));
             if word == Word::new(lap, FULL) {
                 if let Some(value) = self.take(slot, word, me, || self.pass(&self.ends.head, position)) {
-                    cursor.set(position + 1);
+                    cursor.set(position.wrapping_add(1));
                     return Ok(value);
                 }
                 continue;
@@ -249,7 +249,7 @@ impl<T: Plain> Mpmc<T> {
                 continue;
             }
             self.pass(&self.ends.head, position);
-            position += 1;
+            position = position.wrapping_add(1);
             if word.turn() > lap {
                 position = position.max(self.ends.head.load(Ordering::Acquire));
             }
@@ -294,9 +294,10 @@ impl<T: Plain> Mpmc<T> {
     /// Moves `index` past `position` if that is one of those that move it.
     #[inline]
     fn pass(&self, index: &AtomicU64, position: u64) {
-        if (position + 1) & (self.k - 1) == 0 && index.load(Ordering::Relaxed) <= position {
+        let next = position.wrapping_add(1);
+        if next & (self.k - 1) == 0 && index.load(Ordering::Relaxed) <= position {
             // Release: who starts from the index sees the slots before it as this thread does.
-            index.fetch_max(position + 1, Ordering::Release);
+            index.fetch_max(next, Ordering::Release);
         }
     }
 
@@ -323,7 +324,8 @@ impl<T: Plain> Mpmc<T> {
 
     /// The first word from `position` on that is not to be passed over, and the lap it was met in.
     fn look(&self, position: u64, pass: impl Fn(Word, u64) -> bool) -> Option<(Word, u64)> {
-        (position..position + self.capacity())
+        (0..self.capacity())
+            .map(|step| position.wrapping_add(step))
             .map(|position| (Word(self.slots.at(position).word.load(Ordering::Acquire)), self.slots.lap(position)))
             .find(|&(word, lap)| !pass(word, lap))
     }

@@ -109,12 +109,12 @@ pub(crate) fn anonymous(peers: usize) -> Arc<Segment<Journal>> {
 /// In JSON, which keeps the text of an error.
 pub(crate) fn pack<O: Object>(role: &Role<O>) -> (String, Vec<OwnedFd>) {
     let (text, descriptors) = transfer::sending(|| serde_json::to_string(role));
-    (text.unwrap(), descriptors)
+    (text.unwrap(), descriptors.unwrap())
 }
 
 /// A handle as it arrives.
 pub(crate) fn unpack<O: Object>(text: &str, descriptors: Vec<OwnedFd>) -> serde_json::Result<Role<O>> {
-    transfer::receiving(descriptors, || serde_json::from_str(text))
+    transfer::receiving(descriptors, || serde_json::from_str(text)).0
 }
 
 /// The same file by an open file description of its own.

@@ -1,0 +1,108 @@
+//! Bytes that claim to be a segment: `verify` accepts them or says why not, and does nothing worse.
+//!
+//! The first byte of an input says what the others are:
+//!
+//! | first byte | the others | applied to |
+//! |---|---|---|
+//! | `b` | the whole file | |
+//! | `m` | edits | a whole segment that holds an `Mpmc` queue |
+//! | `u` | edits | a whole segment that holds a `Buffers` queue |
+//!
+//! An edit is three bytes: a place (little-endian, modulo the file's length) and the byte to write there. So a small change
+//! of the input is one scribble in an otherwise valid segment, which random bytes would never come near.
+//!
+//! What is accepted must be as long as its numbers say, by arithmetic of the fuzzer's own that cannot overflow. An allocation that
+//! follows from an unchecked number would meet the fuzzer's limit on memory.
+
+#![no_main]
+
+use libfuzzer_sys::{Corpus, fuzz_target};
+use rustix::fs::{MemfdFlags, SealFlags};
+use shmkit_queue::buffer::{self, Buffers};
+use shmkit_queue::mpmc::Mpmc;
+use shmkit_segment::{Configuration, Error, Object, Options, Segment, transfer};
+use std::fs::File;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::FileExt;
+use std::sync::LazyLock;
+
+type Queue = Mpmc<u64>;
+
+static MPMC: LazyLock<Vec<u8>> = LazyLock::new(|| whole::<Queue>([4, 0, 0, 0, 0, 0, 0, 0]));
+static BUFFERS: LazyLock<Vec<u8>> = LazyLock::new(|| whole::<Buffers>(buffer::configuration(3, 40)));
+
+/// The bytes of a segment as its creator leaves it, with a few places for peers.
+fn whole<O: Object>(configuration: Configuration) -> Vec<u8> {
+    let segment = Options::new().peers(2).anonymous::<O>(configuration).expect("a small segment");
+    let (sent, descriptors) = transfer::sending(|| serde_json::to_string(&segment.role(0)));
+    sent.expect("a handle that can be sent");
+    let file = File::from(descriptors.into_iter().next().expect("the segment's memory comes first"));
+    let mut bytes = vec![0; file.metadata().expect("an open file").len() as usize];
+    file.read_exact_at(&mut bytes, 0).expect("an open file");
+    bytes
+}
+
+fn edited(whole: &[u8], edits: &[u8]) -> Vec<u8> {
+    let mut bytes = whole.to_vec();
+    for edit in edits.chunks_exact(3) {
+        let place = usize::from(u16::from_le_bytes([edit[0], edit[1]]));
+        bytes[place % whole.len()] = edit[2];
+    }
+    bytes
+}
+
+fn sealed(content: &[u8]) -> OwnedFd {
+    let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+    let file = File::from(rustix::fs::memfd_create(c"fuzz", flags).expect("a memory file"));
+    file.write_all_at(content, 0).expect("a small file");
+    let seals = SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL;
+    rustix::fs::fcntl_add_seals(&file, seals).expect("a file that can be sealed");
+    file.into()
+}
+
+fn verify<O: Object>(content: &[u8], file: &OwnedFd, length: impl Fn(&Configuration) -> u128) {
+    match Segment::<O>::verify(file) {
+        Ok(configuration) => {
+            let peers = u32::from_le_bytes(content[20..24].try_into().expect("four bytes"));
+            // The header, the table of peers, and an empty line before the object.
+            let before = 256 + 128 * u128::from(peers) + 128;
+            assert_eq!(before + length(&configuration), content.len() as u128, "{configuration:?}, {peers} peers");
+        }
+        Err(
+            Error::Corrupt(_)
+            | Error::Geometry(_)
+            | Error::Incompatible { .. }
+            | Error::Incomplete
+            | Error::NotASegment { .. }
+            | Error::WrongObject { .. },
+        ) => {}
+        // The others are about the descriptor, which is as it must be, and about things that were not asked for.
+        Err(error) => panic!("a strange reason: {error}"),
+    }
+}
+
+/// Five words on lines of their own, then slots of a word and a value.
+fn queue_length(&[capacity, ..]: &Configuration) -> u128 {
+    5 * 128 + 16 * u128::from(capacity)
+}
+
+/// Four words on lines of their own, cells, tags, and buffers that start at multiples of 64.
+fn buffers_length(&[count, size, ..]: &Configuration) -> u128 {
+    let (count, size) = (u128::from(count), u128::from(size));
+    let cells_and_tags = 8 * count.next_power_of_two() + 24 * count;
+    4 * 128 + cells_and_tags.next_multiple_of(64) + count * size.next_multiple_of(64)
+}
+
+fuzz_target!(|input: &[u8]| -> Corpus {
+    let Some((first, rest)) = input.split_first() else { return Corpus::Reject };
+    let content = match first {
+        b'b' => rest.to_vec(),
+        b'm' => edited(&MPMC, rest),
+        b'u' => edited(&BUFFERS, rest),
+        _ => return Corpus::Reject,
+    };
+    let file = sealed(&content);
+    verify::<Queue>(&content, &file, queue_length);
+    verify::<Buffers>(&content, &file, buffers_length);
+    Corpus::Keep
+});
