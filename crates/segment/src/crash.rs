@@ -14,10 +14,52 @@
 #[inline(always)]
 pub fn site(_operation: &'static str) {}
 
-#[cfg(crash_points)]
+#[cfg(all(crash_points, not(loom)))]
 pub use armed::{arm, disarm, site};
+#[cfg(all(crash_points, loom))]
+pub use modelled::{arm, disarm, site};
 
-#[cfg(crash_points)]
+/// In a model a death is an unwinding: the thread does nothing more, and its test lets its peer [die](crate::Segment::die).
+#[cfg(all(crash_points, loom))]
+mod modelled {
+    use loom::thread::{self, ThreadId};
+    use std::panic::resume_unwind;
+    use std::sync::{Mutex, MutexGuard, PoisonError};
+
+    /// The thread that is to die, and after how many sites. loom runs all threads of a model on one of the system's.
+    static ARMED: Mutex<Option<(ThreadId, u64)>> = Mutex::new(None);
+
+    fn armed() -> MutexGuard<'static, Option<(ThreadId, u64)>> {
+        ARMED.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Makes the calling thread unwind at the `n`-th site (from 1) that it reaches.
+    pub fn arm(n: u64) {
+        *armed() = Some((thread::current().id(), n));
+    }
+
+    /// Undoes [`arm`]: true if it was still to come.
+    pub fn disarm() -> bool {
+        armed().take().is_some()
+    }
+
+    /// Announces the operation, which the caller is about to do.
+    pub fn site(_operation: &'static str) {
+        let mut armed = armed();
+        let Some((victim, countdown)) = &mut *armed else { return };
+        if *victim != thread::current().id() {
+            return;
+        }
+        *countdown -= 1;
+        if *countdown == 0 {
+            *armed = None;
+            drop(armed);
+            resume_unwind(Box::new("killed"));
+        }
+    }
+}
+
+#[cfg(all(crash_points, not(loom)))]
 mod armed {
     use std::cell::RefCell;
     use std::fs::File;

@@ -96,6 +96,7 @@ impl Error {
         Self::System { action, hint, source: source.into() }
     }
 
+    #[cfg(not(loom))]
     pub(crate) fn map(source: io::Error) -> Self {
         Self::system(
             "map the segment",

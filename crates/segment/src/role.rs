@@ -143,6 +143,12 @@ impl<O: Object> Role<O> {
         &self.segment
     }
 
+    /// The same role for a further peer of this process, which can [die](Segment::die) alone.
+    #[doc(hidden)]
+    pub fn for_another_peer(&self) -> Result<Self, crate::Error> {
+        Ok(self.segment.join()?.role(self.role))
+    }
+
     /// The number of the role.
     #[inline]
     pub fn number(&self) -> usize {

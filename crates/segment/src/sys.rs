@@ -135,7 +135,7 @@ fn read_start_time() -> u64 {
 }
 
 /// Sends `signal` to this very process, and does not return from one that ends it.
-#[cfg(crash_points)]
+#[cfg(all(crash_points, not(loom)))]
 pub(crate) fn raise(signal: i32) {
     // SAFETY: no memory is involved.
     unsafe { libc::kill(libc::getpid(), signal) };

@@ -9,6 +9,7 @@ pub(crate) use modelled::Futex;
 
 /// How a sleep ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(loom, allow(dead_code, reason = "nothing times out in a model"))]
 pub(crate) enum Sleep {
     /// Somebody woke this thread.
     Woken,
@@ -91,6 +92,7 @@ mod modelled {
 
     impl Futex {
         pub(crate) fn sleep(&self, expected: u32, _timeout: Duration) -> Sleep {
+            shmkit_segment::crash::site("futex wait");
             let bucket = self.bucket.lock().expect("no thread panics in here");
             // Relaxed: a waker changes the word before it takes the bucket's lock.
             if self.word.load(Ordering::Relaxed) != expected {
@@ -101,6 +103,7 @@ mod modelled {
         }
 
         pub(crate) fn wake(&self, count: u32) {
+            shmkit_segment::crash::site("futex wake");
             let _bucket = self.bucket.lock().expect("no thread panics in here");
             if count == 1 {
                 self.sleepers.notify_one();

@@ -384,6 +384,14 @@ impl<O: Object> Receiver<O> {
 
 macro_rules! handle {
     ($name:ident, $other:ident, $number:expr) => {
+        impl<O: Object> $name<O> {
+            /// A handle of a further peer of this process, for models of deaths.
+            #[doc(hidden)]
+            pub fn for_another_peer(&self) -> Result<Self, Error> {
+                Ok(Self::of(self.role.for_another_peer()?, &self.queue, self.$other))
+            }
+        }
+
         impl<O: Object> Clone for $name<O> {
             /// Counts one more in this process. No system call.
             fn clone(&self) -> Self {

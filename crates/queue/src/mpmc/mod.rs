@@ -326,6 +326,14 @@ impl<T: Plain> Receiver<T> {
 
 macro_rules! handle {
     ($name:ident) => {
+        impl<T: Plain> $name<T> {
+            /// A handle of a further peer of this process, for models of deaths.
+            #[doc(hidden)]
+            pub fn for_another_peer(&self) -> Result<Self, Error> {
+                self.role.for_another_peer().map(Self::of)
+            }
+        }
+
         impl<T: Plain> Clone for $name<T> {
             /// Counts one more in this process. No system call.
             fn clone(&self) -> Self {

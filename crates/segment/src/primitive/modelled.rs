@@ -27,6 +27,7 @@ macro_rules! modelled {
                 }
             }
             fn cell(&self) -> &atomic::$name {
+                crate::crash::site("access");
                 #[cfg(loom_shadow)]
                 self.shadow.fetch_or(0, Ordering::Relaxed);
                 &self.cell
@@ -71,5 +72,6 @@ modelled!(AtomicU64, u64);
 
 /// loom's fence.
 pub fn fence(order: Ordering) {
+    crate::crash::site("fence");
     atomic::fence(order);
 }

@@ -1,0 +1,283 @@
+//! The semaphore, seen from outside: among threads and processes, and when one of them is killed.
+#![cfg(not(loom))]
+
+use shmkit_process::spawn;
+use shmkit_segment::primitive::{AtomicU64, Ordering};
+use shmkit_segment::{At, Configuration, Mapped, Memory, Object, Options, PeerId, Plan, Role, Segment, kind, transfer};
+use shmkit_sync::{AcquireTimeoutError, Error, Semaphore, TryAcquireError};
+use std::path::Path;
+use std::sync::mpsc;
+use std::thread::{self, JoinHandle, yield_now};
+use std::time::{Duration, Instant};
+
+const MOMENT: Duration = Duration::from_millis(2);
+
+/// Runs `block` in a thread, and returns once that thread sleeps in it (or has come back from it).
+fn asleep_in<R: Send + 'static>(block: impl FnOnce() -> R + Send + 'static) -> JoinHandle<R> {
+    let (say, hear) = mpsc::channel();
+    let thread = thread::spawn(move || {
+        say.send(std::fs::read_link("/proc/thread-self").unwrap()).unwrap();
+        drop(say);
+        block()
+    });
+    await_sleep(&Path::new("/proc").join(hear.recv().unwrap()));
+    thread
+}
+
+/// Waits until a process or thread sleeps, or is gone.
+fn await_sleep(place: &Path) {
+    while std::fs::read_to_string(place.join("stat")).is_ok_and(|stat| !stat.contains(") S ")) {
+        yield_now();
+    }
+}
+
+/// A number that processes share.
+struct Number(Mapped<AtomicU64>);
+
+impl Object for Number {
+    const KIND: u32 = kind(b"TEST");
+    type Parts = At<AtomicU64>;
+
+    fn payload() -> std::alloc::Layout {
+        std::alloc::Layout::new::<u64>()
+    }
+
+    fn plan(_: &Configuration, plan: &mut Plan) -> Result<At<AtomicU64>, Error> {
+        plan.one()
+    }
+
+    fn attach(memory: &Memory, parts: &At<AtomicU64>) -> Self {
+        Self(memory.one(*parts))
+    }
+
+    fn sweep(&self, _: PeerId, _: PeerId) {}
+
+    fn wake_all(&self) {}
+}
+
+impl Number {
+    fn shared() -> Role<Number> {
+        Options::new().anonymous::<Number>([0; 8]).unwrap().role(0)
+    }
+
+    fn of(role: &Role<Number>) -> &AtomicU64 {
+        let segment: &Segment<Number> = role.segment();
+        &segment.object().0
+    }
+}
+
+/// Goes in and out; says how many there were inside at most.
+fn come_and_go((semaphore, inside, rounds): (Semaphore, Role<Number>, u32)) -> u64 {
+    let inside = Number::of(&inside);
+    let visit = |_| {
+        let _permit = semaphore.acquire();
+        let found = inside.fetch_add(1, Ordering::Relaxed);
+        yield_now();
+        inside.fetch_sub(1, Ordering::Relaxed);
+        found + 1
+    };
+    (0..rounds).map(visit).max().unwrap()
+}
+
+#[test]
+fn no_more_processes_than_there_are_permits_are_inside() {
+    for permits in [1, 2, 3] {
+        let semaphore = Semaphore::new(permits).unwrap();
+        let inside = Number::shared();
+        let children: Vec<_> =
+            (0..4).map(|_| spawn(come_and_go, (semaphore.clone(), inside.clone(), 2_000)).unwrap()).collect();
+        for child in children {
+            assert!(child.join().unwrap() <= permits as u64);
+        }
+        assert_eq!(semaphore.available(), permits);
+    }
+}
+
+#[test]
+fn no_more_threads_than_there_are_permits_are_inside() {
+    for permits in [1, 2, 3] {
+        let semaphore = Semaphore::private(permits).unwrap();
+        let inside = Number::shared();
+        let threads: Vec<_> = (0..4)
+            .map(|_| (semaphore.clone(), inside.clone(), 2_000))
+            .map(|arguments| thread::spawn(move || come_and_go(arguments)))
+            .collect();
+        for thread in threads {
+            assert!(thread.join().unwrap() <= permits as u64);
+        }
+        assert_eq!(semaphore.available(), permits);
+    }
+}
+
+#[test]
+fn one_permit_is_a_lock() {
+    fn count((lock, number): (Semaphore, Role<Number>)) {
+        let number = Number::of(&number);
+        for _ in 0..5_000 {
+            let _permit = lock.acquire();
+            let seen = number.load(Ordering::Relaxed);
+            number.store(seen + 1, Ordering::Relaxed);
+        }
+    }
+    let lock = Semaphore::new(1).unwrap();
+    let number = Number::shared();
+    let children: Vec<_> = (0..4).map(|_| spawn(count, (lock.clone(), number.clone())).unwrap()).collect();
+    children.into_iter().for_each(|child| child.join().unwrap());
+    assert_eq!(Number::of(&number).load(Ordering::Relaxed), 20_000);
+}
+
+#[test]
+fn permits_are_taken_until_there_are_none_and_come_back_on_drop() {
+    for make in [Semaphore::new, Semaphore::private] {
+        let semaphore = make(3).unwrap();
+        assert_eq!((semaphore.permits_total(), semaphore.available()), (3, 3));
+        for _ in 0..3 {
+            let mut permits: Vec<_> = (0..3).map(|_| semaphore.try_acquire().unwrap()).collect();
+            assert_eq!(semaphore.available(), 0);
+            assert_eq!(semaphore.try_acquire().err(), Some(TryAcquireError::Unavailable));
+            permits.remove(1);
+            assert_eq!(semaphore.available(), 1);
+            permits.push(semaphore.acquire());
+            assert_eq!(semaphore.try_acquire().err(), Some(TryAcquireError::Unavailable));
+        }
+        assert_eq!(semaphore.available(), 3);
+    }
+}
+
+#[test]
+fn clones_and_handles_that_were_passed_on_share_the_permits() {
+    let semaphore = Semaphore::new(2).unwrap();
+    let (bytes, descriptors) = transfer::sending(|| postcard::to_stdvec(&semaphore).unwrap());
+    let elsewhere: Semaphore = transfer::receiving(descriptors, || postcard::from_bytes(&bytes).unwrap());
+    let clone = semaphore.clone();
+    let first = clone.acquire();
+    let second = elsewhere.acquire();
+    assert!(semaphore.try_acquire().is_err() && clone.try_acquire().is_err() && elsewhere.try_acquire().is_err());
+    drop(first);
+    assert!(elsewhere.try_acquire().is_ok());
+    drop(second);
+    drop(elsewhere);
+    assert_eq!((clone.permits_total(), clone.available()), (2, 2));
+}
+
+#[test]
+fn waiting_for_a_permit_ends_in_time() {
+    let semaphore = Semaphore::private(1).unwrap();
+    let _permit = semaphore.acquire();
+    let start = Instant::now();
+    assert_eq!(semaphore.acquire_timeout(MOMENT).err(), Some(AcquireTimeoutError::Timeout));
+    assert!(start.elapsed() >= MOMENT);
+    let deadline = Instant::now() + MOMENT;
+    assert_eq!(semaphore.acquire_deadline(deadline).err(), Some(AcquireTimeoutError::Timeout));
+    assert!(Instant::now() >= deadline);
+    assert_eq!(semaphore.acquire_deadline(start).err(), Some(AcquireTimeoutError::Timeout));
+}
+
+#[test]
+fn a_permit_that_is_free_is_had_even_if_the_time_is_up() {
+    let semaphore = Semaphore::private(1).unwrap();
+    assert!(semaphore.acquire_deadline(Instant::now()).is_ok());
+    assert!(semaphore.acquire_timeout(Duration::ZERO).is_ok());
+    assert!(semaphore.acquire_timeout(Duration::MAX).is_ok());
+}
+
+#[test]
+fn those_that_sleep_get_the_permits_that_come_back() {
+    for _ in 0..50 {
+        let semaphore = Semaphore::private(2).unwrap();
+        let permits = [semaphore.acquire(), semaphore.acquire()];
+        let sleepers = [(); 4].map(|()| semaphore.clone()).map(|semaphore| asleep_in(move || drop(semaphore.acquire())));
+        drop(permits);
+        sleepers.map(|thread| thread.join().unwrap());
+    }
+}
+
+#[test]
+fn processes_that_sleep_get_the_permits_that_come_back() {
+    fn say_so_and_acquire((here, semaphore): (Semaphore, Semaphore)) {
+        // The permit of the first says that this process is here; it holds it until it has had one of the other.
+        let _here = here.acquire();
+        drop(semaphore.acquire());
+    }
+    let semaphore = Semaphore::new(1).unwrap();
+    let here = Semaphore::new(4).unwrap();
+    let permit = semaphore.acquire();
+    let children = [(); 4].map(|()| spawn(say_so_and_acquire, (here.clone(), semaphore.clone())).unwrap());
+    while here.available() > 0 {
+        yield_now();
+    }
+    children.iter().for_each(|child| await_sleep(&Path::new("/proc").join(child.pid().to_string())));
+    drop(permit);
+    children.map(|child| child.join().unwrap());
+}
+
+/// Takes a permit and does not give it back.
+fn hold((semaphore, never): (Semaphore, Semaphore)) {
+    let _permit = semaphore.acquire();
+    drop(never.acquire());
+}
+
+#[test]
+fn a_process_that_exits_with_a_permit_gives_it_back() {
+    let semaphore = Semaphore::new(1).unwrap();
+    let child = spawn(|semaphore: Semaphore| std::mem::forget(semaphore.acquire()), semaphore.clone()).unwrap();
+    child.join().unwrap();
+    while semaphore.acquire_timeout(MOMENT).is_err() {}
+}
+
+#[test]
+fn the_permit_of_a_killed_process_comes_back_to_one_that_waits_for_a_time() {
+    let semaphore = Semaphore::new(1).unwrap();
+    let never = Semaphore::new(1).unwrap();
+    let _held = never.acquire();
+    let child = spawn(hold, (semaphore.clone(), never.clone())).unwrap();
+    while semaphore.available() > 0 {
+        yield_now();
+    }
+    assert!(semaphore.acquire_timeout(MOMENT).is_err());
+    child.kill().unwrap();
+    assert!(child.join().is_err());
+    // Each of these looks after the others when it has slept in vain.
+    while semaphore.acquire_timeout(MOMENT).is_err() {}
+    assert_eq!(semaphore.available(), 1);
+}
+
+#[test]
+fn all_that_sleep_get_the_permits_of_a_killed_process_whoever_notices() {
+    fn hold_all((semaphore, never): (Semaphore, Semaphore)) {
+        let _permits = [semaphore.acquire(), semaphore.acquire(), semaphore.acquire()];
+        drop(never.acquire());
+    }
+    let semaphore = Semaphore::new(3).unwrap();
+    let never = Semaphore::new(1).unwrap();
+    let _held = never.acquire();
+    let child = spawn(hold_all, (semaphore.clone(), never.clone())).unwrap();
+    while semaphore.available() > 0 {
+        yield_now();
+    }
+    let sleepers = [(); 4].map(|()| semaphore.clone()).map(|semaphore| asleep_in(move || drop(semaphore.acquire())));
+    child.kill().unwrap();
+    assert!(child.join().is_err());
+    while semaphore.acquire_timeout(MOMENT).is_err() {}
+    sleepers.map(|thread| thread.join().unwrap());
+    assert_eq!(semaphore.available(), 3);
+}
+
+#[test]
+fn numbers_of_permits_that_cannot_be_are_errors() {
+    for permits in [0, 65_537, usize::MAX] {
+        for make in [Semaphore::new, Semaphore::private] {
+            assert!(matches!(make(permits), Err(Error::Geometry(_))), "{permits}");
+        }
+    }
+    let semaphore = Semaphore::private(65_536).unwrap();
+    assert_eq!((semaphore.permits_total(), semaphore.available()), (65_536, 65_536));
+}
+
+#[test]
+fn private_semaphores_and_ordinary_serialisers_are_refused() {
+    let semaphore = Semaphore::private(1).unwrap();
+    assert!(transfer::sending(|| postcard::to_stdvec(&semaphore)).0.is_err());
+    assert!(postcard::to_stdvec(&Semaphore::new(1).unwrap()).is_err());
+    assert!(semaphore.try_acquire().is_ok());
+}
