@@ -31,6 +31,7 @@ fn every_operation_survives_a_kill_at_every_site() {
     semaphore::permits_come_back_and_do_not_multiply();
     semaphore::a_waiter_that_dies_strands_nobody();
     recovery::mpmc_reaper_of_a_sender();
+    recovery::mpmc_receiver_that_passes_a_tomb();
     recovery::buffer_reaper_of_a_receiver();
     recovery::buffer_sender_that_clears_up();
     recovery::semaphore_waiter_that_reaps_the_holder();

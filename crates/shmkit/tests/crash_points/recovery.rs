@@ -37,6 +37,40 @@ pub(crate) fn mpmc_reaper_of_a_sender() {
     });
 }
 
+fn receive_the_rest((orders, receiver): (Orders, mpmc::Receiver<u64>)) {
+    let mut ledger = orders.arm();
+    receiver.iter().for_each(|item| ledger.note(item));
+    crash::disarm();
+}
+
+/// A sender that dies between claiming a slot and publishing it leaves a tomb to the receiver that comes to it.
+pub(crate) fn mpmc_receiver_that_passes_a_tomb() {
+    at_every_site("mpmc sender, then a receiver at every site", |orders| {
+        let mut all_done = false;
+        at_every_site("  receiver", |receiver_orders| {
+            let (sender, receiver) = mpmc::channel(2).unwrap();
+            orders.forget();
+            all_done = came_through(spawn(die_while_sending, (orders.clone(), sender.clone())).unwrap());
+            receiver.segment().reap_dead();
+            sender.send(2).unwrap();
+            drop(sender);
+            let done = came_through(spawn(receive_the_rest, (receiver_orders.clone(), receiver.clone())).unwrap());
+            let mut received = receiver_orders.ledger();
+            received.extend(receiver.iter());
+            received.sort_unstable();
+            received.dedup(); // the one that the victim was receiving may come again
+            let sent = if orders.ledger().is_empty() { 1 } else { 2 };
+            // One message may have been acknowledged and not noted.
+            assert!(
+                received.len() + usize::from(!done) >= sent && received.iter().all(|item| [1, 2].contains(item)),
+                "{received:?}"
+            );
+            done
+        });
+        all_done
+    });
+}
+
 fn die_while_receiving((orders, receiver): (Orders, buffer::Receiver)) {
     orders.arm();
     let lease = receiver.recv().expect("one was sent");

@@ -18,13 +18,17 @@ const SOURCES: [&str; 7] = [
 const ACCESSES: [&str; 6] = [".load(Ordering", ".store(", ".swap(", ".fetch_", ".compare_exchange(", "fence(Ordering"];
 
 /// Sites that no victim can reach here, with the reason.
-const OUT_OF_REACH: [(&str, &str); 5] = [
+const OUT_OF_REACH: [(&str, &str); 9] = [
     (
         "let tail = queue.ends.tail.load(Ordering::Relaxed);",
         "while the arguments are decoded, before a victim can be armed; a read",
     ),
     ("let head = queue.ends.head.load(Ordering::Relaxed);", "the same"),
     ("position = position.max(self.ends", "only when others go round the ring between two reads of the victim; a read"),
+    ("let moved_on = ||", "only when others move on between two reads of the victim, or in a corrupt ring; a read"),
+    ("-1 if self.help_clear() || moved_on()", "the same"),
+    ("_ if self.ends.head.load(Ordering::Acquire) != position", "the same"),
+    (" self.ends.head.load(Ordering::Acquire) != position", "the same"),
     ("if steps % 1024 == 0", "only after 1,024 slots were passed in one operation; a read"),
     ("self.ends.tail.load(Ordering::Relaxed).saturating_sub(head)", "the second half of a hint; a read"),
 ];
