@@ -94,7 +94,7 @@ impl Builder {
         let roles = (segment.role(TASK_RECEIVERS), segment.role(RESULT_SENDERS));
 
         let ledger = Arc::new(Ledger::default());
-        let crew = Arc::new(Crew::new(Arc::clone(&segment), roles, Arc::clone(&ledger))?);
+        let crew = Arc::new(Crew::new(self.workers, Arc::clone(&segment), roles, Arc::clone(&ledger))?);
         // From here on, dropping the pool ends whatever was started.
         let mut pool = Pool {
             tasks: Some(Mutex::new(tasks)),

@@ -6,21 +6,39 @@ use crate::ledger::Ledger;
 use crate::queues::Queues;
 use crate::worker::{self, Roles};
 use parking_lot::Mutex;
-use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
-use shmkit_process::{Builder, JoinError, JoinHandle, SpawnError};
+use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
+use shmkit_process::{Builder, JoinError, JoinHandle, SpawnError, StartFailure};
 use shmkit_segment::Segment;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
-/// So many workers in a row that do not even come up, and the pool gives up.
+/// So many workers in a row that do not even come up, and the pool gives up. One that was killed from outside before it came up says nothing
+/// about the next.
 const PATIENCE: u32 = 3;
+
+/// After so long, starting a worker that could not be started is tried again.
+const RETRY: Timespec = Timespec { tv_sec: 0, tv_nsec: 20_000_000 };
+
+/// A worker that has not come up by then is not waited for any longer (`shmkit_process` kills it when it is looked at).
+const START_UP: Duration = Duration::from_secs(10);
+
+/// How often to look at workers that may not have come up yet.
+const LOOK: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
+
+const SIGKILL: i32 = 9;
 
 /// What the supervisor shares with the pool.
 pub(crate) struct Crew {
     workers: Mutex<Vec<JoinHandle<()>>>,
+    /// When a worker was started last.
+    last_hired: Mutex<Instant>,
+    /// How many workers there should be.
+    size: usize,
     /// A worker's roles, to be cloned for each. They also keep both queues open while there is no worker.
     roles: Mutex<Option<Roles>>,
     ledger: Arc<Ledger>,
@@ -31,9 +49,16 @@ pub(crate) struct Crew {
 }
 
 impl Crew {
-    pub(crate) fn new(segment: Arc<Segment<Queues>>, roles: Roles, ledger: Arc<Ledger>) -> io::Result<Self> {
+    pub(crate) fn new(
+        size: usize,
+        segment: Arc<Segment<Queues>>,
+        roles: Roles,
+        ledger: Arc<Ledger>,
+    ) -> io::Result<Self> {
         Ok(Self {
             workers: Mutex::default(),
+            last_hired: Mutex::new(Instant::now()),
+            size,
             roles: Mutex::new(Some(roles)),
             ledger,
             segment,
@@ -46,7 +71,12 @@ impl Crew {
     pub(crate) fn hire(&self) -> Result<(), SpawnError> {
         // The roles that are serialised for the worker are counted for it; the clones that this takes are dropped right after.
         let Some(roles) = self.roles.lock().clone() else { return Ok(()) };
-        let worker = Builder::new().name("shmkit-worker").die_with_parent(true).spawn(worker::work, roles)?;
+        let worker = Builder::new()
+            .name("shmkit-worker")
+            .die_with_parent(true)
+            .startup_timeout(START_UP)
+            .spawn(worker::work, roles)?;
+        *self.last_hired.lock() = Instant::now();
         self.workers.lock().push(worker);
         Ok(())
     }
@@ -67,42 +97,56 @@ impl Crew {
     pub(crate) fn supervise(&self) {
         let mut failures = 0;
         loop {
-            let closing = self.closing.load(Ordering::Acquire);
-            if closing && self.workers.lock().is_empty() {
+            if self.closing.load(Ordering::Acquire) && self.workers.lock().is_empty() {
                 return;
             }
-            self.sleep();
+            if failures < PATIENCE
+                && let Err(error) = self.fill_up()
+                && self.workers.lock().is_empty()
+            {
+                // With workers left there is time to try again; without, nobody would ever be told.
+                failures = PATIENCE;
+                self.ledger.note_broken(&error.to_string());
+            }
+            self.sleep(failures < PATIENCE);
             for outcome in self.bury() {
                 match outcome {
+                    Some(JoinError::NeverStarted(StartFailure::Ended { status: Some(status) }))
+                        if status.signal() == Some(SIGKILL) => {}
                     Some(JoinError::NeverStarted(reason)) => {
                         failures += 1;
-                        if failures >= PATIENCE {
+                        if failures == PATIENCE {
                             self.ledger.note_broken(&reason.to_string());
                         }
                     }
                     _ => failures = 0,
                 }
-                if !self.closing.load(Ordering::Acquire)
-                    && failures < PATIENCE
-                    && let Err(error) = self.hire()
-                    && self.workers.lock().is_empty()
-                {
-                    self.ledger.note_broken(&error.to_string());
-                }
             }
         }
     }
 
-    /// Sleeps until a worker has ended or the bell rings.
-    fn sleep(&self) {
+    /// Starts as many workers as are missing.
+    fn fill_up(&self) -> Result<(), SpawnError> {
+        while !self.closing.load(Ordering::Acquire) && self.workers.lock().len() < self.size {
+            self.hire()?;
+        }
+        Ok(())
+    }
+
+    /// Sleeps until a worker has ended or the bell rings, and not for long if workers are missing.
+    fn sleep(&self, try_again: bool) {
         let pidfds: Vec<OwnedFd> = {
             let workers = self.workers.lock();
             workers.iter().filter_map(|worker| worker.as_fd().try_clone_to_owned().ok()).collect()
         };
+        // A pidfd that could not be duplicated, for want of descriptors, is looked after in the same way.
+        let missing = pidfds.len() < self.size && !self.closing.load(Ordering::Acquire) && try_again;
         let mut events: Vec<PollFd<'_>> =
             pidfds.iter().chain([&self.bell]).map(|descriptor| PollFd::new(descriptor, PollFlags::IN)).collect();
+        let starting = self.last_hired.lock().elapsed() < START_UP + Duration::from_secs(1);
+        let limit = if missing { Some(&RETRY) } else { starting.then_some(&LOOK) };
         // An error is an interruption: look up.
-        let _ = poll(&mut events, None);
+        let _ = poll(&mut events, limit);
         let _ = rustix::io::read(&self.bell, &mut [0_u8; 8]);
     }
 
