@@ -69,6 +69,11 @@ impl Ledger {
         self.changed.notify_all();
     }
 
+    /// Forgets how an earlier worker with the number of a new one ended.
+    pub(crate) fn forget_end(&self, pid: u32) {
+        self.state.lock().ends.remove(&pid);
+    }
+
     /// Notes that there will be no workers any more.
     pub(crate) fn note_broken(&self, reason: &str) {
         self.state.lock().broken = Some(reason.into());

@@ -77,6 +77,7 @@ impl Crew {
             .startup_timeout(START_UP)
             .spawn(worker::work, roles)?;
         *self.last_hired.lock() = Instant::now();
+        self.ledger.forget_end(worker.pid());
         self.workers.lock().push(worker);
         Ok(())
     }
@@ -96,28 +97,29 @@ impl Crew {
     /// The supervisor's life.
     pub(crate) fn supervise(&self) {
         let mut failures = 0;
+        let mut reason = String::new();
         loop {
-            if self.closing.load(Ordering::Acquire) && self.workers.lock().is_empty() {
-                return;
-            }
             if failures < PATIENCE
                 && let Err(error) = self.fill_up()
-                && self.workers.lock().is_empty()
             {
-                // With workers left there is time to try again; without, nobody would ever be told.
+                reason = error.to_string();
+            }
+            if self.workers.lock().is_empty() {
+                if self.closing.load(Ordering::Acquire) {
+                    return;
+                }
+                // As long as there are workers, the tasks get done and there is time to try again; now, nobody would ever be told.
                 failures = PATIENCE;
-                self.ledger.note_broken(&error.to_string());
+                self.ledger.note_broken(&reason);
             }
             self.sleep(failures < PATIENCE);
             for outcome in self.bury() {
                 match outcome {
                     Some(JoinError::NeverStarted(StartFailure::Ended { status: Some(status) }))
                         if status.signal() == Some(SIGKILL) => {}
-                    Some(JoinError::NeverStarted(reason)) => {
+                    Some(JoinError::NeverStarted(failure)) => {
                         failures += 1;
-                        if failures == PATIENCE {
-                            self.ledger.note_broken(&reason.to_string());
-                        }
+                        reason = failure.to_string();
                     }
                     _ => failures = 0,
                 }

@@ -254,6 +254,22 @@ fn workers_killed_before_their_first_task_cost_nothing() {
     }
 }
 
+/// Killed from outside before it has come up, a worker says nothing about the program, and the next one is started.
+#[test]
+fn workers_killed_again_and_again_before_they_come_up_do_not_end_the_pool() {
+    let pool = Pool::new(2).unwrap();
+    let mut killed = vec![pool.map(|()| std::process::id(), [()]).next().unwrap().unwrap()];
+    while killed.len() < 100 {
+        for pid in pool.worker_pids().into_iter().filter(|pid| !killed.contains(pid)).collect::<Vec<_>>() {
+            // It may have ended and been replaced meanwhile.
+            let _ = kill_process(Pid::from_raw(pid as i32).unwrap(), Signal::KILL);
+            killed.push(pid);
+        }
+        yield_now();
+    }
+    works(&pool);
+}
+
 #[test]
 fn a_pool_ends_when_its_workers_have_just_been_killed() {
     for _ in 0..10 {

@@ -153,6 +153,8 @@ impl EventCount {
                 }
                 word |= W;
             }
+            // Before the attempt, so that there is one after the deadline.
+            let remaining = deadline.remaining();
             // Pairs with the fence in `notify`.
             fence(Ordering::SeqCst);
             if let Some(result) = attempt() {
@@ -161,7 +163,7 @@ impl EventCount {
                 }
                 return Some(result);
             }
-            let nap = match deadline.remaining() {
+            let nap = match remaining {
                 Some(Duration::ZERO) => return None,
                 Some(remaining) => naps.next().min(remaining),
                 None => naps.next(),
