@@ -52,6 +52,17 @@ fn mpmc_two_senders_lose_and_duplicate_nothing() {
     });
 }
 
+/// One slot, so that it is written again as soon as it was read.
+#[test]
+fn mpmc_slot_is_written_again_only_after_it_was_read() {
+    explore(2, || {
+        let (sender, receiver) = mpmc::private::<u64>(1).unwrap();
+        let thread = thread::spawn(move || (1..=2).for_each(|item| sender.send(item).unwrap()));
+        assert_eq!(receiver.iter().collect::<Vec<_>>(), [1, 2]);
+        thread.join().unwrap();
+    });
+}
+
 #[test]
 fn mpmc_two_receivers_share_and_both_see_the_end() {
     explore(2, || {

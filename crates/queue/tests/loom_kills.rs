@@ -10,7 +10,7 @@ use shmkit_queue::{buffer, mpmc};
 use shmkit_segment::crash;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// Explores `model` with the victim killed at every site; `model` says whether the victim completed.
 fn kill_at_every_site(name: &str, model: impl Fn(u64) -> bool + Copy + Send + Sync + 'static) {
@@ -86,6 +86,35 @@ fn mpmc_receiver() {
         assert!(got == [1, 2] || !completed && (got == [1] || got == [2]), "{got:?}");
         completed
     });
+}
+
+/// Nobody competes, so the victim's accesses are the same each time, and it can be told which of them come after the acknowledgement.
+#[test]
+fn mpmc_message_is_delivered_again_if_its_receiver_died_before_the_acknowledgement() {
+    /// The sites, as bits.
+    static LOST_WITH_IT: AtomicU64 = AtomicU64::new(0);
+    kill_at_every_site("mpmc receiver alone", |n| {
+        let (sender, receiver) = mpmc::private::<u64>(2).unwrap();
+        sender.try_send(1).unwrap();
+        drop(sender);
+        let victim = receiver.for_another_peer().unwrap();
+        let thread = thread::spawn(move || {
+            let completed = survives(n, || assert_eq!(victim.try_recv(), Ok(1)));
+            victim.segment().die();
+            completed
+        });
+        let completed = thread.join().unwrap();
+        receiver.segment().reap_dead();
+        let again = receiver.try_recv().is_ok();
+        assert!(!(completed && again));
+        if !completed && !again {
+            LOST_WITH_IT.fetch_or(1 << n, Ordering::Relaxed);
+        }
+        completed
+    });
+    // After the acknowledgement come a notification of four steps (fence, load, exchange, wake: closing has left the flag set), a look at the
+    // other side, which is closed, and another notification. Killed there, the victim has received its message and does not live to tell.
+    assert_eq!(LOST_WITH_IT.load(Ordering::Relaxed).count_ones(), 4 + 1 + 4);
 }
 
 #[test]

@@ -23,37 +23,32 @@ pub use modelled::{arm, disarm, site};
 #[cfg(all(crash_points, loom))]
 mod modelled {
     use loom::thread::{self, ThreadId};
+    use std::cell::Cell;
     use std::panic::resume_unwind;
-    use std::sync::{Mutex, MutexGuard, PoisonError};
 
-    /// The thread that is to die, and after how many sites. loom runs all threads of a model on one of the system's.
-    static ARMED: Mutex<Option<(ThreadId, u64)>> = Mutex::new(None);
-
-    fn armed() -> MutexGuard<'static, Option<(ThreadId, u64)>> {
-        ARMED.lock().unwrap_or_else(PoisonError::into_inner)
+    thread_local! {
+        /// The thread that is to die, and after how many sites. loom runs all threads of a model on one of the system's, so this is the model's.
+        static ARMED: Cell<Option<(ThreadId, u64)>> = const { Cell::new(None) };
     }
 
     /// Makes the calling thread unwind at the `n`-th site (from 1) that it reaches.
     pub fn arm(n: u64) {
-        *armed() = Some((thread::current().id(), n));
+        ARMED.set(Some((thread::current().id(), n)));
     }
 
     /// Undoes [`arm`]: true if it was still to come.
     pub fn disarm() -> bool {
-        armed().take().is_some()
+        ARMED.take().is_some()
     }
 
     /// Announces the operation, which the caller is about to do.
     pub fn site(_operation: &'static str) {
-        let mut armed = armed();
-        let Some((victim, countdown)) = &mut *armed else { return };
-        if *victim != thread::current().id() {
+        let Some((victim, countdown)) = ARMED.get() else { return };
+        if victim != thread::current().id() {
             return;
         }
-        *countdown -= 1;
-        if *countdown == 0 {
-            *armed = None;
-            drop(armed);
+        ARMED.set((countdown > 1).then_some((victim, countdown - 1)));
+        if countdown == 1 {
             resume_unwind(Box::new("killed"));
         }
     }
