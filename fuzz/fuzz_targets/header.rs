@@ -36,7 +36,13 @@ fn whole<O: Object>(configuration: Configuration) -> Vec<u8> {
     let segment = Options::new().peers(2).anonymous::<O>(configuration).expect("a small segment");
     let (sent, descriptors) = transfer::sending(|| serde_json::to_string(&segment.role(0)));
     sent.expect("a handle that can be sent");
-    let file = File::from(descriptors.into_iter().next().expect("the segment's memory comes first"));
+    let file = File::from(
+        descriptors
+            .expect("an anonymous segment can be handed over")
+            .into_iter()
+            .next()
+            .expect("the segment's memory comes first"),
+    );
     let mut bytes = vec![0; file.metadata().expect("an open file").len() as usize];
     file.read_exact_at(&mut bytes, 0).expect("an open file");
     bytes
