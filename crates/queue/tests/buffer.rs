@@ -1,47 +1,22 @@
 //! The queue of byte messages, seen from outside: between threads, between processes, and in one place.
 #![cfg(not(loom))]
 
+#[path = "../../sync/tests/asleep/mod.rs"]
+mod asleep;
+mod handed;
+
+use asleep::{asleep_in, await_sleep_of};
+use handed::hand_over;
 use proptest::prelude::*;
 use shmkit_process::spawn;
 use shmkit_queue::buffer::{self, Receiver, SendError, SendTimeoutError, Sender, TrySendError};
 use shmkit_queue::{Error, RecvError, RecvTimeoutError, TryRecvError};
 use shmkit_segment::transfer;
 use std::collections::VecDeque;
-use std::path::Path;
-use std::sync::mpsc;
-use std::thread::{self, JoinHandle, yield_now};
+use std::thread::{self, yield_now};
 use std::time::{Duration, Instant};
 
 const MOMENT: Duration = Duration::from_millis(2);
-
-/// Runs `block` in a thread, and returns once that thread sleeps in it (or has come back from it).
-fn asleep_in<R: Send + 'static>(block: impl FnOnce() -> R + Send + 'static) -> JoinHandle<R> {
-    let (say, hear) = mpsc::channel();
-    let thread = thread::spawn(move || {
-        say.send(std::fs::read_link("/proc/thread-self").unwrap()).unwrap();
-        drop(say);
-        block()
-    });
-    await_sleep(&Path::new("/proc").join(hear.recv().unwrap()));
-    thread
-}
-
-/// Waits until a process or thread sleeps, or is gone.
-fn await_sleep(place: &Path) {
-    while std::fs::read_to_string(place.join("stat")).is_ok_and(|stat| !stat.contains(") S ")) {
-        yield_now();
-    }
-}
-
-fn await_sleep_of(pid: u32) {
-    await_sleep(&Path::new("/proc").join(pid.to_string()));
-}
-
-/// What a child gets that is handed `end`, here in this process.
-fn pass_on<E: serde::Serialize + serde::de::DeserializeOwned>(end: &E) -> E {
-    let (bytes, descriptors) = transfer::sending(|| postcard::to_stdvec(end).unwrap());
-    transfer::receiving(descriptors.unwrap(), || postcard::from_bytes(&bytes).unwrap()).0
-}
 
 /// Receives the next message and acknowledges it.
 fn next(receiver: &Receiver) -> Result<Vec<u8>, RecvError> {
@@ -520,7 +495,7 @@ fn a_message_that_is_copied_in_and_has_any_length_arrives_whole() {
 #[test]
 fn a_handle_that_was_passed_on_stays_of_use_here() {
     let (sender, receiver) = buffer::channel(4, 8).unwrap();
-    let (another, elsewhere) = (pass_on(&sender), pass_on(&receiver));
+    let (another, elsewhere) = (hand_over(&sender), hand_over(&receiver));
     sender.send(b"1").unwrap();
     another.send(b"2").unwrap();
     assert_eq!(next(&elsewhere).unwrap(), b"1");

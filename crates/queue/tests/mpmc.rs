@@ -1,6 +1,12 @@
 //! The queue for any number of senders and receivers, seen from outside: between threads, between processes, and in one place.
 #![cfg(not(loom))]
 
+#[path = "../../sync/tests/asleep/mod.rs"]
+mod asleep;
+mod handed;
+
+use asleep::{asleep_in, await_sleep_of};
+use handed::hand_over;
 use proptest::prelude::*;
 use shmkit_process::spawn;
 use shmkit_queue::mpmc::{self, Receiver, Sender};
@@ -9,41 +15,10 @@ use shmkit_queue::{
 };
 use shmkit_segment::transfer;
 use std::collections::VecDeque;
-use std::path::Path;
-use std::sync::mpsc;
-use std::thread::{self, JoinHandle, yield_now};
+use std::thread::{self, yield_now};
 use std::time::{Duration, Instant};
 
 const MOMENT: Duration = Duration::from_millis(2);
-
-/// Runs `block` in a thread, and returns once that thread sleeps in it (or has come back from it).
-fn asleep_in<R: Send + 'static>(block: impl FnOnce() -> R + Send + 'static) -> JoinHandle<R> {
-    let (say, hear) = mpsc::channel();
-    let thread = thread::spawn(move || {
-        say.send(std::fs::read_link("/proc/thread-self").unwrap()).unwrap();
-        drop(say);
-        block()
-    });
-    await_sleep(&Path::new("/proc").join(hear.recv().unwrap()));
-    thread
-}
-
-/// Waits until a process or thread sleeps, or is gone.
-fn await_sleep(place: &Path) {
-    while std::fs::read_to_string(place.join("stat")).is_ok_and(|stat| !stat.contains(") S ")) {
-        yield_now();
-    }
-}
-
-fn await_sleep_of(pid: u32) {
-    await_sleep(&Path::new("/proc").join(pid.to_string()));
-}
-
-/// What a child gets that is handed `end`, here in this process.
-fn pass_on<E: serde::Serialize + serde::de::DeserializeOwned>(end: &E) -> E {
-    let (bytes, descriptors) = transfer::sending(|| postcard::to_stdvec(end).unwrap());
-    transfer::receiving(descriptors.unwrap(), || postcard::from_bytes(&bytes).unwrap()).0
-}
 
 /// Sends `count` messages that say who sent them and in which order.
 fn send_numbered((sender, me, count): (Sender<[u32; 2]>, u32, u32)) {
@@ -116,8 +91,8 @@ fn every_message_of_several_threads_is_received_by_one_of_several() {
 #[test]
 fn what_one_thread_sends_by_several_handles_is_received_in_order_by_several_handles() {
     let (sender, receiver) = mpmc::channel::<u64>(32).unwrap();
-    let senders = [sender.clone(), pass_on(&sender), sender.clone(), pass_on(&sender)];
-    let receivers = [receiver.clone(), pass_on(&receiver), receiver.clone()];
+    let senders = [sender.clone(), hand_over(&sender), sender.clone(), hand_over(&sender)];
+    let receivers = [receiver.clone(), hand_over(&receiver), receiver.clone()];
     let mut expected = 0..;
     for item in 0..10_000_u64 {
         senders[item as usize * 7 % 4].send(item).unwrap();
@@ -378,7 +353,7 @@ fn a_killed_process_is_no_sender_any_more_and_no_receiver() {
 #[test]
 fn a_handle_that_was_passed_on_stays_of_use_here() {
     let (sender, receiver) = mpmc::channel::<u64>(4).unwrap();
-    let (another, elsewhere) = (pass_on(&sender), pass_on(&receiver));
+    let (another, elsewhere) = (hand_over(&sender), hand_over(&receiver));
     sender.send(1).unwrap();
     another.send(2).unwrap();
     assert_eq!(elsewhere.recv(), Ok(1));

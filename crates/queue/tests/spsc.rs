@@ -1,6 +1,12 @@
 //! The queue from one sender to one receiver, seen from outside: between threads, between processes, and in one place.
 #![cfg(not(loom))]
 
+#[path = "../../sync/tests/asleep/mod.rs"]
+mod asleep;
+mod handed;
+
+use asleep::asleep_in;
+use handed::hand_over;
 use proptest::prelude::*;
 use shmkit_process::spawn;
 use shmkit_queue::spsc::{self, Receiver, Sender};
@@ -9,34 +15,11 @@ use shmkit_queue::{
 };
 use shmkit_segment::transfer;
 use std::collections::VecDeque;
-use std::path::Path;
-use std::sync::mpsc;
-use std::thread::{self, JoinHandle, yield_now};
+use std::thread::{self, yield_now};
 use std::time::{Duration, Instant};
 
 const MANY: u64 = 100_000;
 const MOMENT: Duration = Duration::from_millis(2);
-
-/// Runs `block` in a thread, and returns once that thread sleeps in it (or has come back from it).
-fn asleep_in<R: Send + 'static>(block: impl FnOnce() -> R + Send + 'static) -> JoinHandle<R> {
-    let (say, hear) = mpsc::channel();
-    let thread = thread::spawn(move || {
-        say.send(std::fs::read_link("/proc/thread-self").unwrap()).unwrap();
-        drop(say);
-        block()
-    });
-    let stat = Path::new("/proc").join(hear.recv().unwrap()).join("stat");
-    while std::fs::read_to_string(&stat).is_ok_and(|stat| !stat.contains(") S ")) {
-        yield_now();
-    }
-    thread
-}
-
-/// What a child gets that is handed `end`, here in this process; `end` stays, of no more use.
-fn move_out_of<E: serde::Serialize + serde::de::DeserializeOwned>(end: &E) -> E {
-    let (bytes, descriptors) = transfer::sending(|| postcard::to_stdvec(end).unwrap());
-    transfer::receiving(descriptors.unwrap(), || postcard::from_bytes(&bytes).unwrap()).0
-}
 
 fn send_many((mut sender, count): (Sender<u64>, u64)) {
     (0..count).for_each(|item| sender.send(item).unwrap());
@@ -300,7 +283,7 @@ fn a_killed_receiver_gives_values_back_to_the_sender() {
 fn a_sender_that_was_moved_is_of_no_use_here_and_works_there() {
     let (mut sender, mut receiver) = spsc::channel::<u64>(2).unwrap();
     sender.send(1).unwrap();
-    let mut moved = move_out_of(&sender);
+    let mut moved = hand_over(&sender);
     assert!(sender.try_send(2) == Err(TrySendError::Moved(2)));
     assert!(sender.send(3) == Err(SendError::Moved(3)));
     assert!(sender.send_timeout(4, MOMENT) == Err(SendTimeoutError::Moved(4)));
@@ -319,7 +302,7 @@ fn a_receiver_that_was_moved_is_of_no_use_here_and_works_there() {
     (1..=3).for_each(|item| sender.send(item).unwrap());
     assert_eq!(receiver.recv(), Ok(1));
     // It knows of two more; they must not be received twice.
-    let mut moved = move_out_of(&receiver);
+    let mut moved = hand_over(&receiver);
     assert_eq!(receiver.try_recv(), Err(TryRecvError::Moved));
     assert_eq!(receiver.recv(), Err(RecvError::Moved));
     assert_eq!(receiver.recv_timeout(MOMENT), Err(RecvTimeoutError::Moved));
@@ -338,8 +321,8 @@ fn an_end_goes_on_where_it_was_when_it_has_been_moved_often() {
     let (mut sender, mut receiver) = spsc::channel::<u64>(2).unwrap();
     for item in 0..100 {
         sender.send(item).unwrap();
-        sender = move_out_of(&sender);
-        receiver = move_out_of(&receiver);
+        sender = hand_over(&sender);
+        receiver = hand_over(&receiver);
         assert_eq!(receiver.recv(), Ok(item));
     }
 }

@@ -1,28 +1,15 @@
 //! The event count between threads: who is woken, and when a wait ends.
 #![cfg(not(loom))]
 
+mod asleep;
+
+use asleep::asleep_in;
 use shmkit_sync::{Deadline, EventCount};
 use std::cell::Cell;
-use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, mpsc};
-use std::thread::{self, JoinHandle, yield_now};
+use std::thread::{self};
 use std::time::{Duration, Instant};
-
-/// Runs `block` in a thread, and returns once that thread sleeps in it (or has come back from it).
-fn asleep_in<R: Send + 'static>(block: impl FnOnce() -> R + Send + 'static) -> JoinHandle<R> {
-    let (say, hear) = mpsc::channel();
-    let thread = thread::spawn(move || {
-        say.send(std::fs::read_link("/proc/thread-self").unwrap()).unwrap();
-        drop(say);
-        block()
-    });
-    let stat = Path::new("/proc").join(hear.recv().unwrap()).join("stat");
-    while std::fs::read_to_string(&stat).is_ok_and(|stat| !stat.contains(") S ")) {
-        yield_now();
-    }
-    thread
-}
 
 /// Items to be taken, and an event count for those who wait for one.
 #[derive(Default)]

@@ -1,35 +1,17 @@
 //! The semaphore, seen from outside: among threads and processes, and when one of them is killed.
 #![cfg(not(loom))]
 
+mod asleep;
+
+use asleep::{asleep_in, await_sleep_of};
 use shmkit_process::spawn;
 use shmkit_segment::primitive::{AtomicU64, Ordering};
 use shmkit_segment::{At, Configuration, Mapped, Memory, Object, Options, PeerId, Plan, Role, Segment, kind, transfer};
 use shmkit_sync::{AcquireTimeoutError, Error, Semaphore, TryAcquireError};
-use std::path::Path;
-use std::sync::mpsc;
-use std::thread::{self, JoinHandle, yield_now};
+use std::thread::{self, yield_now};
 use std::time::{Duration, Instant};
 
 const MOMENT: Duration = Duration::from_millis(2);
-
-/// Runs `block` in a thread, and returns once that thread sleeps in it (or has come back from it).
-fn asleep_in<R: Send + 'static>(block: impl FnOnce() -> R + Send + 'static) -> JoinHandle<R> {
-    let (say, hear) = mpsc::channel();
-    let thread = thread::spawn(move || {
-        say.send(std::fs::read_link("/proc/thread-self").unwrap()).unwrap();
-        drop(say);
-        block()
-    });
-    await_sleep(&Path::new("/proc").join(hear.recv().unwrap()));
-    thread
-}
-
-/// Waits until a process or thread sleeps, or is gone.
-fn await_sleep(place: &Path) {
-    while std::fs::read_to_string(place.join("stat")).is_ok_and(|stat| !stat.contains(") S ")) {
-        yield_now();
-    }
-}
 
 /// A number that processes share.
 struct Number(Mapped<AtomicU64>);
@@ -214,7 +196,7 @@ fn processes_that_sleep_get_the_permits_that_come_back() {
     while here.available() > 0 {
         yield_now();
     }
-    children.iter().for_each(|child| await_sleep(&Path::new("/proc").join(child.pid().to_string())));
+    children.iter().for_each(|child| await_sleep_of(child.pid()));
     drop(permit);
     children.into_iter().for_each(|child| child.join().unwrap());
 }
