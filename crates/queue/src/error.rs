@@ -12,8 +12,8 @@ pub enum TrySendError<T> {
     /// Nobody will receive it: the last receiver has left or died.
     #[error("all receivers are gone")]
     Disconnected(T),
-    /// This handle was moved to another process and is of no use here.
-    #[error("this handle has been moved to another process")]
+    /// This handle belongs to another process: it was moved there, or this process is a fork of its owner.
+    #[error("this handle belongs to another process: it was moved there, or this process was forked from its owner")]
     Moved(T),
     /// A peer wrote nonsense into the queue: create it again.
     #[error("the queue is corrupt: a peer wrote over it")]
@@ -27,8 +27,8 @@ pub enum SendError<T> {
     /// Nobody will receive it: the last receiver has left or died.
     #[error("all receivers are gone")]
     Disconnected(T),
-    /// This handle was moved to another process and is of no use here.
-    #[error("this handle has been moved to another process")]
+    /// This handle belongs to another process: it was moved there, or this process is a fork of its owner.
+    #[error("this handle belongs to another process: it was moved there, or this process was forked from its owner")]
     Moved(T),
     /// A peer wrote nonsense into the queue: create it again.
     #[error("the queue is corrupt: a peer wrote over it")]
@@ -45,8 +45,8 @@ pub enum SendTimeoutError<T> {
     /// Nobody will receive it: the last receiver has left or died.
     #[error("all receivers are gone")]
     Disconnected(T),
-    /// This handle was moved to another process and is of no use here.
-    #[error("this handle has been moved to another process")]
+    /// This handle belongs to another process: it was moved there, or this process is a fork of its owner.
+    #[error("this handle belongs to another process: it was moved there, or this process was forked from its owner")]
     Moved(T),
     /// A peer wrote nonsense into the queue: create it again.
     #[error("the queue is corrupt: a peer wrote over it")]
@@ -66,8 +66,8 @@ pub enum TryRecvError {
     /// There is none, and all senders have left or died: there never will be.
     #[error("the queue is empty and all senders are gone")]
     Disconnected,
-    /// This handle was moved to another process and is of no use here.
-    #[error("this handle has been moved to another process")]
+    /// This handle belongs to another process: it was moved there, or this process is a fork of its owner.
+    #[error("this handle belongs to another process: it was moved there, or this process was forked from its owner")]
     Moved,
     /// A peer wrote nonsense into the queue: create it again.
     #[error("the queue is corrupt: a peer wrote over it")]
@@ -81,8 +81,8 @@ pub enum RecvError {
     /// All senders have left or died, and everything they sent has been received.
     #[error("the queue is empty and all senders are gone")]
     Disconnected,
-    /// This handle was moved to another process and is of no use here.
-    #[error("this handle has been moved to another process")]
+    /// This handle belongs to another process: it was moved there, or this process is a fork of its owner.
+    #[error("this handle belongs to another process: it was moved there, or this process was forked from its owner")]
     Moved,
     /// A peer wrote nonsense into the queue: create it again.
     #[error("the queue is corrupt: a peer wrote over it")]
@@ -99,8 +99,8 @@ pub enum RecvTimeoutError {
     /// All senders have left or died, and everything they sent has been received.
     #[error("the queue is empty and all senders are gone")]
     Disconnected,
-    /// This handle was moved to another process and is of no use here.
-    #[error("this handle has been moved to another process")]
+    /// This handle belongs to another process: it was moved there, or this process is a fork of its owner.
+    #[error("this handle belongs to another process: it was moved there, or this process was forked from its owner")]
     Moved,
     /// A peer wrote nonsense into the queue: create it again.
     #[error("the queue is corrupt: a peer wrote over it")]

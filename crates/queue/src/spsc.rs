@@ -75,6 +75,7 @@ impl<T: Plain> Clone for Spsc<T> {
 
 impl<T: Plain> Object for Spsc<T> {
     const KIND: u32 = kind(b"SPSC");
+    const HARDENED: bool = true;
     type Parts = (At<Ends>, AtRing<PlainCell<T>>);
 
     fn payload() -> Layout {
@@ -155,7 +156,7 @@ impl<T: Plain> Sender<T> {
     #[inline]
     pub fn try_send(&mut self, value: T) -> Result<(), TrySendError<T>> {
         if self.role.segment().side(RECEIVERS) == Side::Closed {
-            return Err(TrySendError::Disconnected(value));
+            return Err(self.refuse(value));
         }
         if self.tail == self.limit.get() {
             self.look_for_room(value)?;
@@ -166,6 +167,11 @@ impl<T: Plain> Sender<T> {
         self.queue.ends.tail.store(self.tail, Ordering::Release);
         self.queue.ends.data.notify_one();
         Ok(())
+    }
+
+    #[cold]
+    fn refuse(&self, value: T) -> TrySendError<T> {
+        if self.role.is_moved() { TrySendError::Moved(value) } else { TrySendError::Disconnected(value) }
     }
 
     #[cold]

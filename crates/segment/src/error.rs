@@ -1,6 +1,8 @@
 //! What can go wrong on the cold paths: creating, attaching, handing over.
 
 use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// Why a segment could not be created, attached to, or handed over. Nothing half-made is left behind.
 #[derive(Debug, thiserror::Error)]
@@ -21,6 +23,94 @@ pub enum Error {
         source: io::Error,
     },
 
+    /// No segment has this name.
+    #[error("there is no segment at {}: create it first, or use open_or_create", path.display())]
+    NotFound {
+        /// Where it was looked for.
+        path: PathBuf,
+    },
+
+    /// The name is taken by a segment that is whole.
+    #[error("there is a segment at {} already: open it, or remove it first (replace_stale replaces one that nobody uses)", path.display())]
+    Exists {
+        /// Where it is.
+        path: PathBuf,
+    },
+
+    /// What has this name is not a regular file, so it is not a segment.
+    #[error("{} is {what} and not a segment: choose another name, or find out who put it there", path.display())]
+    NotAFile {
+        /// Where it is.
+        path: PathBuf,
+        /// What it is.
+        what: &'static str,
+    },
+
+    /// The segment belongs to another user than was expected.
+    #[error("the segment at {} belongs to user {found}, not to {expected}: somebody may have taken the name; say `owner({found})` if that is right", path.display())]
+    WrongOwner {
+        /// Where it is.
+        path: PathBuf,
+        /// The user whose it is.
+        found: u32,
+        /// The user whose it should be.
+        expected: u32,
+    },
+
+    /// More users than was asked for can write to the segment.
+    #[error("the segment at {} has the mode {found:o}, which lets in more than {allowed:o} does: open it with that `mode` if that is right", path.display())]
+    WiderMode {
+        /// Where it is.
+        path: PathBuf,
+        /// Its mode.
+        found: u32,
+        /// The mode that was asked for.
+        allowed: u32,
+    },
+
+    /// A name that cannot be.
+    #[error("{name:?} cannot be the name of a segment: {rule}")]
+    Name {
+        /// The name.
+        name: String,
+        /// What it breaks.
+        rule: &'static str,
+    },
+
+    /// Another process is opening, replacing or removing this segment, and does not get on.
+    #[error("another process has been opening or replacing {} for {:?}: it may be stopped", path.display(), waited)]
+    Busy {
+        /// Where it is.
+        path: PathBuf,
+        /// For how long this process has waited.
+        waited: Duration,
+    },
+
+    /// An operation on a file failed.
+    #[error("cannot {action} the segment at {}: {hint}", path.display())]
+    File {
+        /// Where it is.
+        path: PathBuf,
+        /// What was tried.
+        action: &'static str,
+        /// What to do about it.
+        hint: &'static str,
+        /// What the kernel said.
+        source: io::Error,
+    },
+
+    /// The segment was created before the machine was started the last time.
+    #[error(
+        "the segment is from an earlier boot of the machine, and may have been written back in part: create it again (open_or_create does)"
+    )]
+    EarlierBoot,
+
+    /// This process is a fork of the one that attached to the segment.
+    #[error(
+        "this process was forked from the one that has the handle: start processes with `spawn`, or attach anew after the fork"
+    )]
+    Forked,
+
     /// A system call failed.
     #[error("cannot {action}: {hint}")]
     System {
@@ -40,7 +130,7 @@ pub enum Error {
     },
 
     /// The segment's creator died before the segment was complete.
-    #[error("the segment was never completed: its creator died; create it again")]
+    #[error("the segment was never completed: its creator died; create it again (open_or_create does)")]
     Incomplete,
 
     /// The segment was made by an incompatible version, or on a machine of another kind.
@@ -86,7 +176,7 @@ pub enum Error {
         limit: usize,
     },
 
-    /// A private segment, or a handle of another kind, cannot be handed to another process.
+    /// The handle cannot be handed to another process, or not in this way.
     #[error("{0}")]
     NotTransferable(&'static str),
 }
@@ -94,6 +184,10 @@ pub enum Error {
 impl Error {
     pub(crate) fn system(action: &'static str, hint: &'static str, source: impl Into<io::Error>) -> Self {
         Self::System { action, hint, source: source.into() }
+    }
+
+    pub(crate) fn named(path: &Path, action: &'static str, hint: &'static str, source: impl Into<io::Error>) -> Self {
+        Self::File { path: path.into(), action, hint, source: source.into() }
     }
 
     #[cfg(not(loom))]

@@ -16,6 +16,7 @@
 //!
 //! impl Object for Counter {
 //!     const KIND: u32 = kind(b"CNTR");
+//!     const HARDENED: bool = true; // whatever others write into it is a number
 //!     type Parts = At<AtomicU64>;
 //!
 //!     fn payload() -> std::alloc::Layout { std::alloc::Layout::new::<u64>() }
@@ -31,7 +32,7 @@
 //! segment.object().0.fetch_add(2, Ordering::Relaxed);
 //! same.object().0.fetch_add(3, Ordering::Relaxed);
 //! assert_eq!(segment.object().sum(), 5);
-//! assert_eq!(segment.peers(), 2);
+//! assert_eq!(segment.peer_count(), 2);
 //!
 //! // All places taken is an error, not a hang.
 //! let crowded = Options::new().peers(1).anonymous::<Counter>([0; 8])?;
@@ -39,20 +40,37 @@
 //! # Ok::<(), Error>(())
 //! ```
 //!
+//! # Ways in
+//!
+//! | | for |
+//! |---|---|
+//! | [`Options::anonymous`] | children, to which handles are passed as arguments; other programs, to which they are [sent](send) over a Unix socket |
+//! | [`Options::name`], [`Options::file`] | programs that meet by a [name](Named) |
+//! | [`Options::raw`] | an embedder's own memory |
+//! | [`Options::private`] | the threads of one process |
+//!
+//! What is shared with any program but this very one must be an object that withstands whatever they write:
+//! [`Object::HARDENED`].
+//!
 //! # Guarantees
 //!
 //! - Memory is allocated in full at creation: a full disk or memory limit is an [`Error`] there and never a signal later.
 //! - A descriptor is checked before it is mapped, a header before it is believed; nothing read from shared memory is used as a pointer
 //!   or an unchecked length.
-//! - Nothing is left behind: anonymous segments go with their last process, however it ends.
-//! - No threads, no signal handlers, no files.
+//! - Nothing is left behind: anonymous segments go with their last process, however it ends. A named one is whole or not there, whenever its
+//!   creator is killed, and is kept until somebody [removes](remove) it.
+//! - The end of a process is seen, recovered from, and told to whoever [waits for it](Segment::wait_until_gone). A stopped process is not dead.
+//! - No threads, no signal handlers, and no files but those that you name.
 //!
 //! # Limits
 //!
 //! - Linux 5.3 or later, 64-bit, with `/proc` mounted.
 //! - Peers are trusted as far as integrity and progress go: a malicious one can write nonsense, which others meet as wrong values or
 //!   [`Error::Corrupt`], but not as undefined behaviour.
-//! - Do not use handles in a child made by `fork` without `exec`.
+//! - Whoever may open a named segment can truncate it, which ends those who are attached by a signal. Anonymous segments are sealed against it.
+//! - A child made by `fork` inherits no attachment: its handles give errors, and touch nothing shared. A bare `clone` system call is not noticed.
+//! - A memory file is limited by the machine's memory and by memory cgroups: where those kill instead of refusing (the OOM killer), creation cannot
+//!   make an error of it. `/dev/shm` has a limit of its own, which is an error.
 
 #![deny(unsafe_code)]
 
@@ -60,10 +78,14 @@ mod cells;
 mod copy;
 pub mod crash;
 mod error;
+mod fork;
 mod header;
+mod host;
 mod life;
 mod memory;
 mod object;
+mod options;
+mod peers;
 mod plain;
 mod plan;
 pub mod primitive;
@@ -72,15 +94,35 @@ mod segment;
 mod sys;
 pub mod transfer;
 
+// Models have private segments only.
+#[cfg(not(loom))]
+mod listing;
+#[cfg(not(loom))]
+mod named;
+#[cfg(not(loom))]
+mod raw;
+#[cfg(not(loom))]
+mod socket;
+
 #[doc(hidden)]
 pub use cells::checked_default;
 pub use cells::{Line, Shared};
 pub use copy::copy;
 pub use error::Error;
 pub use header::LAYOUT_VERSION;
+#[cfg(not(loom))]
+pub use listing::{Listing, inspect, list, remove, remove_stale};
 pub use memory::{Blocks, Mapped, MappedSlice, Memory, Ring};
+#[cfg(not(loom))]
+pub use named::{Named, State};
 pub use object::{Configuration, Object, kind};
+pub use options::{DEFAULT_PEERS, Options};
+pub use peers::{Peer, PeerId};
 pub use plain::{Plain, PlainCell};
 pub use plan::{At, AtBlocks, AtRing, AtSlice, Plan};
+#[cfg(not(loom))]
+pub use raw::{Liveness, Raw};
 pub use role::{ROLES, Role, Side};
-pub use segment::{DEFAULT_PEERS, Options, PeerId, Segment};
+pub use segment::Segment;
+#[cfg(not(loom))]
+pub use socket::{Credentials, credentials, recv, send};

@@ -1,24 +1,36 @@
 //! The proof that a peer is alive: a lock that the kernel takes away when, and only when, the process is gone.
 //!
-//! Segments with a descriptor use a lock of an *open file description* on a byte of their own. That description is opened
-//! afresh for each attachment and never mapped, duplicated or passed on while its owner lives, because a mapping or a
-//! duplicate would keep the lock after the owner's death. It works across pid namespaces, is indifferent to reused pids,
-//! and a stopped process keeps it: stopped is not dead.
+//! Segments with a file use a lock of an *open file description* on a byte of their own. That description is opened afresh for
+//! each attachment and never mapped, duplicated or passed on while its owner lives, because a mapping or a duplicate
+//! would keep the lock after the owner's death. It works across pid namespaces, is indifferent to reused pids, and a
+//! stopped process keeps it: stopped is not dead.
 //!
 //! Such a lock names the description and not the process. So nobody ever locks or unlocks a slot that is its own:
 //! locking it again would succeed, and unlocking it would make its owner look dead.
 //!
+//! Which byte: `2^40 + (place of the peer's entry in the file) / 128`, far beyond any data. So several segments in one file (of an
+//! embedder) have locks of their own, and the byte for the start of the segment, where no entry lies, is its [door](Door).
+//!
 //! Private segments, which no other process can see, use a table with the same rules; there, a peer "dies" when a test
 //! says so.
 
-use crate::{Error, PeerId};
-use std::os::fd::OwnedFd;
+#![allow(unsafe_code)]
+
+use crate::{Error, PeerId, crash};
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
+/// Locks lie here, beyond any data.
+const LOCKS: i64 = 1 << 40;
+/// Entries of the peer table are so large, and begin so far behind the start.
+const ENTRY: u64 = 128;
+const FIRST_ENTRY: i64 = 2;
+
 pub(crate) enum Life {
-    /// An open file description that nobody else has.
-    Lock(OwnedFd),
+    /// An open file description that nobody else has, and the byte of the segment's door.
+    Lock(OwnedFd, i64),
     /// A holder's number in a table of locks.
     Table(Arc<[AtomicU32]>, u32),
 }
@@ -37,12 +49,23 @@ impl Life {
         Self::Table(table, number as u32 + 1)
     }
 
+    /// The locks of a segment that starts `offset` bytes into `file`, which nobody else has open by this description.
+    pub(crate) fn lock(file: OwnedFd, offset: u64) -> Self {
+        Self::Lock(file, LOCKS + (offset / ENTRY) as i64)
+    }
+
+    /// Another holder of locks of the same segment.
+    pub(crate) fn another(&self) -> Result<Self, Error> {
+        match self {
+            Self::Lock(file, door) => Ok(Self::Lock(crate::sys::reopen(file.as_fd())?, *door)),
+            Self::Table(table, _) => Ok(Self::holder(Arc::clone(table))),
+        }
+    }
+
     /// Takes the lock of `peer` unless a living holder has it. Success proves that nobody alive does.
     pub(crate) fn try_lock(&self, peer: PeerId) -> Result<bool, Error> {
         match self {
-            Self::Lock(life) => crate::sys::try_lock(life, peer.0).map_err(|cause| {
-                Error::system("lock a byte of the segment", "check the limit on file locks (ulimit -x)", cause)
-            }),
+            Self::Lock(file, door) => try_lock(file, byte_of(*door, peer)),
             Self::Table(table, holder) => {
                 let lock = &table[usize::from(peer.0)];
                 Ok(lock.compare_exchange(0, *holder, Ordering::AcqRel, Ordering::Acquire).is_ok())
@@ -53,8 +76,105 @@ impl Life {
     /// Gives the lock of `peer`, which this holder has, back.
     pub(crate) fn unlock(&self, peer: PeerId) {
         match self {
-            Self::Lock(life) => crate::sys::unlock(life, peer.0),
+            Self::Lock(file, door) => unlock(file, byte_of(*door, peer)),
             Self::Table(table, _) => table[usize::from(peer.0)].store(0, Ordering::Release),
+        }
+    }
+
+    /// Whether another holder has the lock of `peer`. Changes nothing.
+    pub(crate) fn is_locked(&self, peer: PeerId) -> bool {
+        match self {
+            Self::Lock(file, door) => anyone_has(file.as_fd(), byte_of(*door, peer), 1),
+            Self::Table(table, holder) => ![0, *holder].contains(&table[usize::from(peer.0)].load(Ordering::Acquire)),
+        }
+    }
+}
+
+fn byte_of(door: i64, peer: PeerId) -> i64 {
+    door + FIRST_ENTRY + i64::from(peer.0)
+}
+
+/// Whether the peer with this number is alive, in a segment that fills `file` and to which this process need not be attached.
+pub(crate) fn is_alive(file: BorrowedFd<'_>, slot: u16) -> bool {
+    anyone_has(file, byte_of(LOCKS, PeerId(slot)), 1)
+}
+
+/// Whether any peer of the segment that fills `file` is alive.
+pub(crate) fn is_anyone_alive(file: BorrowedFd<'_>) -> bool {
+    anyone_has(file, byte_of(LOCKS, PeerId(0)), crate::header::MAX_PEERS as i64)
+}
+
+/// The right to come in by name, or to put another segment in the place of this one: one process at a time has it, until this is
+/// dropped, or the process is gone.
+pub(crate) struct Door(OwnedFd);
+
+impl Door {
+    /// Takes the door of the segment that fills `file`, if nobody else has it.
+    pub(crate) fn try_enter(file: &OwnedFd) -> Result<Option<Self>, Error> {
+        // The lock is the open file description's, of which this is one more descriptor: it must be given back and does not fall by a close.
+        let file = crate::sys::duplicate(file)?;
+        Ok(try_lock(&file, LOCKS)?.then(|| Self(file)))
+    }
+}
+
+impl Drop for Door {
+    fn drop(&mut self) {
+        unlock(&self.0, LOCKS);
+    }
+}
+
+/// Takes a lock for an open file description, unless another one holds it. Costs about a microsecond.
+fn try_lock(file: &OwnedFd, byte: i64) -> Result<bool, Error> {
+    crash::site("lock");
+    match fcntl(file.as_fd(), libc::F_OFD_SETLK, &mut range(libc::F_WRLCK, byte, 1)) {
+        Ok(()) => Ok(true),
+        Err(cause) if matches!(cause.raw_os_error(), Some(libc::EAGAIN | libc::EACCES)) => Ok(false),
+        Err(cause) => Err(Error::system(
+            "lock a byte of the segment",
+            "check the limit on file locks (ulimit -x), and that the file system knows locks of open files",
+            cause,
+        )),
+    }
+}
+
+/// Gives a lock back. An error would mean that it was not held.
+fn unlock(file: &OwnedFd, byte: i64) {
+    crash::site("unlock");
+    let _ = fcntl(file.as_fd(), libc::F_OFD_SETLK, &mut range(libc::F_UNLCK, byte, 1));
+}
+
+/// Whether another open file description holds a lock in a range of bytes. If that cannot be learnt, one might.
+fn anyone_has(file: BorrowedFd<'_>, byte: i64, bytes: i64) -> bool {
+    let mut found = range(libc::F_WRLCK, byte, bytes);
+    match fcntl(file, libc::F_OFD_GETLK, &mut found) {
+        Ok(()) => i32::from(found.l_type) != libc::F_UNLCK,
+        Err(_) => true,
+    }
+}
+
+fn range(kind: i32, byte: i64, bytes: i64) -> libc::flock {
+    libc::flock {
+        l_type: kind as libc::c_short,
+        l_whence: libc::SEEK_SET as libc::c_short,
+        l_start: byte,
+        l_len: bytes,
+        // Must be zero.
+        l_pid: 0,
+    }
+}
+
+/// A lock of the open file description and not of the process (`F_SETLK`), which would fall as soon as *any* descriptor of the
+/// file is closed anywhere in the process.
+fn fcntl(file: BorrowedFd<'_>, command: i32, range: &mut libc::flock) -> io::Result<()> {
+    loop {
+        // SAFETY: the descriptor is open and `range` outlives the call.
+        let outcome = unsafe { libc::fcntl(file.as_raw_fd(), command, std::ptr::from_mut(range)) };
+        if outcome == 0 {
+            return Ok(());
+        }
+        let cause = io::Error::last_os_error();
+        if cause.kind() != io::ErrorKind::Interrupted {
+            return Err(cause);
         }
     }
 }

@@ -16,10 +16,17 @@ use std::sync::Arc;
 #[derive(Clone)]
 pub struct Memory(Arc<Mapping>);
 
+impl std::fmt::Debug for Memory {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} bytes at {:p}", self.0.length, self.0.base)
+    }
+}
+
 struct Mapping {
     base: NonNull<u8>,
     length: usize,
-    _backing: Backing,
+    #[cfg_attr(loom, allow(dead_code, reason = "kept for its drop"))]
+    backing: Backing,
 }
 
 // SAFETY: the memory is freed with the mapping and not before, and all access goes through `Shared` types or `Blocks`,
@@ -28,8 +35,14 @@ unsafe impl Send for Mapping {}
 // SAFETY: as above.
 unsafe impl Sync for Mapping {}
 
+/// Whose the bytes are.
 #[cfg(not(loom))]
-type Backing = memmap2::MmapRaw;
+enum Backing {
+    /// Unmapped when nobody needs them any more.
+    Mapped(#[allow(dead_code, reason = "kept for its drop")] memmap2::MmapRaw),
+    /// An embedder's.
+    Lent,
+}
 #[cfg(loom)]
 type Backing = LoomBacking;
 
@@ -41,17 +54,64 @@ impl Memory {
         Ok(Self::new(map.into()))
     }
 
-    /// The first `length` bytes of `file`, shared with everyone who maps it.
+    /// The first `length` bytes of `file`, shared with everyone who maps it, and mapped as the header's `advice` says.
     #[cfg(not(loom))]
-    pub(crate) fn shared(file: &impl std::os::fd::AsRawFd, length: usize) -> Result<Self, Error> {
+    pub(crate) fn shared(file: &impl std::os::fd::AsRawFd, length: usize, advice: u32) -> Result<Self, Error> {
+        use crate::header::{DONT_DUMP, HUGE_PAGES};
+        use memmap2::Advice;
         let map = memmap2::MmapOptions::new().len(length).map_raw(file.as_raw_fd()).map_err(Error::map)?;
+        for (bit, wish) in [(DONT_DUMP, Advice::DontDump), (HUGE_PAGES, Advice::HugePage)] {
+            if advice & bit != 0 {
+                // A kernel that cannot do it says so, and all works without.
+                let _ = map.advise(wish);
+            }
+        }
         Ok(Self::new(map))
     }
 
     #[cfg(not(loom))]
-    fn new(backing: memmap2::MmapRaw) -> Self {
-        let base = NonNull::new(backing.as_mut_ptr()).unwrap_or(NonNull::dangling());
-        Self(Arc::new(Mapping { base, length: backing.len(), _backing: backing }))
+    fn new(map: memmap2::MmapRaw) -> Self {
+        let base = NonNull::new(map.as_mut_ptr()).unwrap_or(NonNull::dangling());
+        Self(Arc::new(Mapping { base, length: map.len(), backing: Backing::Mapped(map) }))
+    }
+
+    /// Memory that somebody else maps.
+    ///
+    /// # Safety
+    /// It stays mapped, readable and writable, for as long as this or a view of it exists, and all access to it goes through such.
+    #[cfg(not(loom))]
+    pub(crate) unsafe fn lent(memory: NonNull<[u8]>) -> Self {
+        Self(Arc::new(Mapping { base: memory.cast(), length: memory.len(), backing: Backing::Lent }))
+    }
+
+    /// The first `length` bytes of memory that somebody else maps.
+    #[cfg(not(loom))]
+    pub(crate) fn cut(&self, length: usize) -> Result<Self, Error> {
+        if length > self.0.length {
+            return Err(crate::raw::TOO_SMALL);
+        }
+        if self.0.base.addr().get() % 128 != 0 {
+            return Err(Error::Geometry("the memory does not start on a 128-byte boundary"));
+        }
+        Ok(Self(Arc::new(Mapping { base: self.0.base, length, backing: Backing::Lent })))
+    }
+
+    /// Fills the memory with zeros. Nobody else uses it.
+    #[cfg(not(loom))]
+    pub(crate) fn clear(&self) {
+        // SAFETY: so many bytes are mapped, and whoever makes a new segment in somebody's memory is alone there.
+        unsafe { self.0.base.write_bytes(0, self.0.length) };
+    }
+
+    /// How many bytes there are.
+    pub(crate) fn length(&self) -> usize {
+        self.0.length
+    }
+
+    /// The range of addresses that this process has mapped for it, if it has, and not borrowed it.
+    #[cfg(not(loom))]
+    pub(crate) fn mapped_range(&self) -> Option<(usize, usize)> {
+        matches!(self.0.backing, Backing::Mapped(_)).then(|| (self.0.base.addr().get(), self.0.length))
     }
 
     /// A view of one `T`.
@@ -343,7 +403,7 @@ struct LoomPage(#[allow(dead_code)] [u8; 128]);
 #[cfg(loom)]
 impl Memory {
     /// loom's atomics cannot lie in mapped bytes.
-    pub(crate) fn shared(_file: &impl std::os::fd::AsRawFd, _length: usize) -> Result<Self, Error> {
+    pub(crate) fn shared(_file: &impl std::os::fd::AsRawFd, _length: usize, _advice: u32) -> Result<Self, Error> {
         Err(Error::NotTransferable("models have private segments only"))
     }
 
@@ -356,8 +416,8 @@ impl Memory {
                 (cells.construct)(unsafe { base.as_ptr().add(cells.offset + index * cells.size) });
             }
         }
-        let _backing = LoomBacking { block, cells: plan.cells.clone() };
-        Ok(Self(Arc::new(Mapping { base, length: plan.length(), _backing })))
+        let backing = LoomBacking { block, cells: plan.cells.clone() };
+        Ok(Self(Arc::new(Mapping { base, length: plan.length(), backing })))
     }
 }
 

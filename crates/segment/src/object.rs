@@ -19,8 +19,17 @@ pub trait Object: Sized + Send + Sync + 'static {
     /// A name for the payload type, for users who want to tell types of the same size apart.
     const TAG: u64 = 0;
 
+    /// Whether the object withstands whatever others write into its memory at any moment.
+    ///
+    /// If so, its segment can be shared with any program: by name, by a file, over a Unix socket, in an embedder's memory. If not, only with
+    /// processes that run this same program, by passing handles to children; anything else does not compile, or is an error.
+    ///
+    /// An object that is written without `unsafe` is hardened: its parts are atomics and [`PlainCell`](crate::PlainCell)s, and it
+    /// only has to check what it reads from them. One whose safe methods give references to bytes in place is not.
+    const HARDENED: bool = false;
+
     /// The places of the object's parts.
-    type Parts: Copy;
+    type Parts: Copy + Send + Sync + 'static;
 
     /// Size and alignment of the payload type, compared on attaching.
     fn payload() -> Layout;

@@ -6,7 +6,7 @@ use std::alloc::Layout;
 use std::marker::PhantomData;
 
 /// Lays parts out one after the other, each aligned as it needs, and counts the bytes.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Plan {
     length: usize,
     #[cfg(loom)]

@@ -5,7 +5,7 @@
 //! when somebody is killed between counting and acting. What the segment has in common is one word for each role:
 //!
 //! ```text
-//! side = epoch:30 | state:2          NEVER ──▶ OPEN ◀──▶ CLOSED
+//! side = epoch:30 | state:2          NEVER ──▶ OPEN ◀──▶ CLOSED ──▶ NEVER (a segment that was left by all, and is opened anew)
 //! ```
 //!
 //! - To take a role: add to the own count, then move the side to OPEN of the next epoch. Always: whoever finds the count above zero already may come
@@ -41,8 +41,9 @@ pub enum Side {
     Closed,
 }
 
+const NEVER: u32 = 0;
 const OPEN: u32 = 1;
-const CLOSED: u32 = 2;
+pub(crate) const CLOSED: u32 = 2;
 const STATE: u32 = 3;
 
 impl Side {
@@ -93,6 +94,20 @@ impl<O: Object> Segment<O> {
     pub(crate) fn withdraw(&self, role: usize, peer: PeerId) {
         self.count(role, peer).store(0, Ordering::SeqCst);
         self.close_if_empty(role);
+    }
+
+    /// Makes roles that were left as if they had never been taken: for the first who comes to a segment that nobody was attached to.
+    ///
+    /// Others can only come in by this peer, or after it has let them in, so that all counts but its own are zero.
+    #[cfg(not(loom))]
+    pub(crate) fn begin_anew(&self) {
+        for side in &self.header.sides {
+            let word = side.load(Ordering::Acquire);
+            if word & STATE == CLOSED {
+                // Failure: a child that this process has just let in has taken it.
+                let _ = side.compare_exchange(word, next(word, NEVER), Ordering::AcqRel, Ordering::Relaxed);
+            }
+        }
     }
 
     fn close_if_empty(&self, role: usize) -> bool {
@@ -155,9 +170,9 @@ impl<O: Object> Role<O> {
         self.role
     }
 
-    /// True after [`give_away`](Self::give_away).
+    /// Whether it is another process's: it was [given away](Self::give_away), or this process is a fork of the one that has it.
     pub fn is_moved(&self) -> bool {
-        self.moved.load(std::sync::atomic::Ordering::Relaxed)
+        self.moved.load(std::sync::atomic::Ordering::Relaxed) || self.segment.is_defunct()
     }
 
     /// Leaves the role now and for good: for a role that exists once and has just been serialised for another process.
@@ -171,6 +186,9 @@ impl<O: Object> Role<O> {
 impl<O: Object> Clone for Role<O> {
     fn clone(&self) -> Self {
         let segment = Arc::clone(&self.segment);
+        if segment.is_defunct() {
+            return Self { segment, role: self.role, moved: AtomicBool::new(true) };
+        }
         if self.is_moved() {
             return Self::take(segment, self.role);
         }

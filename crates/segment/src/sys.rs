@@ -1,42 +1,88 @@
-//! The system calls behind segments: memory files, seals, and the file locks by which peers know each other alive.
+//! The system calls behind segments: memory files, files, seals.
 
 #![allow(unsafe_code)]
 
+use crate::header::Start;
 use crate::{Error, crash};
-use rustix::fs::{FallocateFlags, MemfdFlags, SealFlags};
+use rustix::fs::{AtFlags, CWD, FallocateFlags, FileType, MemfdFlags, Mode, OFlags, SealFlags, Stat};
+use rustix::io::Errno;
 use std::fs::File;
-use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+use zerocopy::{FromZeros, IntoBytes};
 
 /// Seals that every anonymous segment carries, so that no peer can pull the memory from under another.
 const SEALS: SealFlags = SealFlags::SHRINK.union(SealFlags::GROW).union(SealFlags::SEAL);
 
-/// Peers lock one byte each, far beyond any data.
-const LOCKS: i64 = 1 << 40;
+/// What all that opens a descriptor needs.
+pub(crate) const OPEN_FILES: &str = "check the limit on open files (ulimit -n) and that /proc is mounted";
 
-/// A memory file of `length` bytes, all of them allocated now, that can neither shrink nor grow.
-pub(crate) fn sealed_memory(length: usize) -> Result<OwnedFd, Error> {
-    const LIMITS: &str = "check the limit on open files (ulimit -n) and that /proc is mounted";
-    let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
-    crash::site("memfd_create");
-    let file = match rustix::fs::memfd_create(c"shmkit", flags | MemfdFlags::NOEXEC_SEAL) {
-        // Kernels before 6.3 do not know the flag; there, nothing forbids an executable memory file either.
-        Err(rustix::io::Errno::INVAL) => rustix::fs::memfd_create(c"shmkit", flags),
-        other => other,
+/// A memory file of at least `length` bytes, all of them allocated now, that can neither shrink nor grow, and its length.
+///
+/// Of reserved huge pages if `huge` and there are enough; its length is a multiple of their size then.
+pub(crate) fn sealed_memory(length: usize, huge: bool) -> Result<(OwnedFd, usize), Error> {
+    if huge && let Some(memory) = huge_memory(length) {
+        return Ok(memory);
     }
-    .map_err(|cause| Error::system("create a memory file", LIMITS, cause))?;
+    let file = memory_file(MemfdFlags::NOEXEC_SEAL)
+        .or_else(|cause| match cause {
+            // Kernels before 6.3 do not know the flag; there, nothing forbids an executable memory file either.
+            Errno::INVAL => memory_file(MemfdFlags::empty()),
+            other => Err(other),
+        })
+        .map_err(|cause| Error::system("create a memory file", OPEN_FILES, cause))?;
+    allocate(&file, length)?;
+    seal(&file)?;
+    Ok((file, length))
+}
+
+fn huge_memory(length: usize) -> Option<(OwnedFd, usize)> {
+    let file = memory_file(MemfdFlags::HUGETLB).ok()?;
+    let length = length.checked_next_multiple_of(granule(file.as_fd()))?;
+    allocate(&file, length).ok()?;
+    seal(&file).ok()?;
+    Some((file, length))
+}
+
+fn memory_file(more: MemfdFlags) -> rustix::io::Result<OwnedFd> {
+    crash::site("memfd_create");
+    rustix::fs::memfd_create(c"shmkit", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING | more)
+}
+
+fn seal(file: &OwnedFd) -> Result<(), Error> {
+    crash::site("seal");
+    rustix::fs::fcntl_add_seals(file, SEALS).map_err(|cause| {
+        Error::system("seal a memory file", "the kernel refused a seal that it supports since 3.17", cause)
+    })
+}
+
+/// Allots `length` bytes to an empty file.
+pub(crate) fn allocate(file: &OwnedFd, length: usize) -> Result<(), Error> {
     // The kernel would not only refuse a file beyond this limit but send SIGXFSZ, which ends the process.
     if rustix::process::getrlimit(rustix::process::Resource::Fsize).current.is_some_and(|limit| limit < length as u64) {
-        return Err(Error::NoSpace { bytes: length, source: rustix::io::Errno::FBIG.into() });
+        return Err(Error::NoSpace { bytes: length, source: Errno::FBIG.into() });
     }
     crash::site("fallocate");
-    retry(|| rustix::fs::fallocate(&file, FallocateFlags::empty(), 0, length as u64))
-        .map_err(|cause| Error::NoSpace { bytes: length, source: cause.into() })?;
-    crash::site("seal");
-    rustix::fs::fcntl_add_seals(&file, SEALS).map_err(|cause| {
-        Error::system("seal a memory file", "the kernel refused a seal that it supports since 3.17", cause)
-    })?;
-    Ok(file)
+    rustix::io::retry_on_intr(|| rustix::fs::fallocate(file, FallocateFlags::empty(), 0, length as u64)).map_err(
+        |cause| match cause {
+            Errno::OPNOTSUPP | Errno::NOSYS => Error::system(
+                "allocate a segment",
+                "use a file system that can allot space to files (tmpfs, ext4, xfs, btrfs)",
+                cause,
+            ),
+            _ => Error::NoSpace { bytes: length, source: cause.into() },
+        },
+    )
+}
+
+/// In multiples of how many bytes memory is allotted to a file.
+pub(crate) fn granule(file: BorrowedFd<'_>) -> usize {
+    const HUGETLBFS: u64 = 0x9584_58f6;
+    match rustix::fs::fstatfs(file) {
+        #[allow(clippy::unnecessary_cast, reason = "the types differ between architectures")]
+        Ok(status) if status.f_type as u64 & 0xffff_ffff == HUGETLBFS => status.f_bsize as usize,
+        _ => 1,
+    }
 }
 
 /// The length of a received descriptor, after checking that it cannot change.
@@ -45,93 +91,146 @@ pub(crate) fn sealed_length(file: BorrowedFd<'_>) -> Result<usize, Error> {
     if !seals.contains(SEALS) {
         return Err(Error::NotSealed);
     }
-    let status = rustix::fs::fstat(file)
-        .map_err(|cause| Error::system("read the length of a segment", "the descriptor is not a memory file", cause))?;
+    length(&status(file)?)
+}
+
+/// The length of a regular file, which others may be able to change.
+pub(crate) fn file_length(file: BorrowedFd<'_>) -> Result<usize, Error> {
+    length(&status(file)?)
+}
+
+/// What the kernel knows of an open file.
+pub(crate) fn status(file: BorrowedFd<'_>) -> Result<Stat, Error> {
+    rustix::fs::fstat(file).map_err(|cause| Error::system("look at a segment", "the descriptor is not a file", cause))
+}
+
+fn length(status: &Stat) -> Result<usize, Error> {
+    if FileType::from_raw_mode(status.st_mode) != FileType::RegularFile {
+        return Err(Error::Corrupt("it is not a regular file"));
+    }
     usize::try_from(status.st_size).map_err(|_| Error::Corrupt("its length is negative"))
 }
 
+/// Copies the start of a header of a file of this length out.
+pub(crate) fn read_start(file: BorrowedFd<'_>, length: usize) -> Result<Start, Error> {
+    let mut start = Start::new_zeroed();
+    let bytes = start.as_mut_bytes();
+    if length < size_of::<crate::header::Header>() {
+        // What was never written to counts as never completed. If it cannot be read, the zeros say the same.
+        let some = &mut bytes[..length.min(size_of::<Start>())];
+        let _ = read_at(file, some, 0);
+        return Err(match some.iter().all(|&byte| byte == 0) {
+            true => Error::Incomplete,
+            false => Error::Corrupt("it is shorter than a header"),
+        });
+    }
+    read_at(file, bytes, 0)?;
+    Ok(start)
+}
+
+/// Reads bytes of a file without mapping it: if it shrinks meanwhile, that is an error and not a signal.
+pub(crate) fn read_at(file: BorrowedFd<'_>, mut bytes: &mut [u8], mut offset: u64) -> Result<(), Error> {
+    let failed = |cause: std::io::Error| Error::system("read a segment", "check that nobody truncates it", cause);
+    while !bytes.is_empty() {
+        match rustix::io::retry_on_intr(|| rustix::io::pread(file, &mut *bytes, offset)) {
+            Ok(0) => return Err(failed(std::io::ErrorKind::UnexpectedEof.into())),
+            Ok(read) => {
+                bytes = &mut bytes[read..];
+                offset += read as u64;
+            }
+            Err(cause) => return Err(failed(cause.into())),
+        }
+    }
+    Ok(())
+}
+
 /// The same file by a new open file description, which owns no locks yet.
-pub(crate) fn reopen(file: &OwnedFd) -> Result<OwnedFd, Error> {
+pub(crate) fn reopen(file: BorrowedFd<'_>) -> Result<OwnedFd, Error> {
     crash::site("reopen");
     File::options()
         .read(true)
         .write(true)
         .open(format!("/proc/self/fd/{}", file.as_raw_fd()))
         .map(OwnedFd::from)
-        .map_err(|cause| {
-            Error::system(
-                "reopen a segment",
-                "check that /proc is mounted and the limit on open files (ulimit -n)",
-                cause,
-            )
-        })
+        .map_err(|cause| Error::system("reopen a segment", OPEN_FILES, cause))
 }
 
-/// Takes peer `slot`'s lock for the open file description `life`, unless another one holds it. Costs about a microsecond.
-pub(crate) fn try_lock(life: &OwnedFd, slot: u16) -> io::Result<bool> {
-    crash::site("lock");
-    match lock(life, slot, libc::F_WRLCK) {
-        Ok(()) => Ok(true),
-        Err(cause) if matches!(cause.raw_os_error(), Some(libc::EAGAIN | libc::EACCES)) => Ok(false),
-        Err(cause) => Err(cause),
-    }
+/// A second descriptor of the same open file description.
+pub(crate) fn duplicate(file: &OwnedFd) -> Result<OwnedFd, Error> {
+    file.try_clone().map_err(|cause| Error::system("duplicate a descriptor", OPEN_FILES, cause))
 }
 
-/// Gives peer `slot`'s lock back. An error would mean that it was not held.
-pub(crate) fn unlock(life: &OwnedFd, slot: u16) {
-    crash::site("unlock");
-    let _ = lock(life, slot, libc::F_UNLCK);
-}
-
-fn lock(life: &OwnedFd, slot: u16, kind: i32) -> io::Result<()> {
-    // A lock of the open file description and not of the process (`F_SETLK`), which would fall as soon as *any*
-    // descriptor of the file is closed anywhere in the process. `l_pid` must be zero.
-    let request = libc::flock {
-        l_type: kind as libc::c_short,
-        l_whence: libc::SEEK_SET as libc::c_short,
-        l_start: LOCKS + i64::from(slot),
-        l_len: 1,
-        l_pid: 0,
+/// A file without a name in the directory of `path`, which is gone with its last descriptor unless it is [linked](link).
+pub(crate) fn unnamed_file(path: &Path, mode: u32) -> Result<OwnedFd, Error> {
+    let directory = match path.parent() {
+        Some(parent) if parent != Path::new("") => parent,
+        _ => Path::new("."),
     };
-    loop {
-        // SAFETY: the descriptor is open and `request` outlives the call.
-        let outcome = unsafe { libc::fcntl(life.as_raw_fd(), libc::F_OFD_SETLK, &raw const request) };
-        if outcome == 0 {
-            return Ok(());
-        }
-        let cause = io::Error::last_os_error();
-        if cause.kind() != io::ErrorKind::Interrupted {
-            return Err(cause);
+    crash::site("open unnamed");
+    let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
+    let file = rustix::fs::open(directory, flags, Mode::from_raw_mode(0o600)).map_err(|cause| {
+        let hint = match cause {
+            Errno::OPNOTSUPP | Errno::ISDIR => {
+                "use a file system that knows files without a name (tmpfs, ext4, xfs, btrfs)"
+            }
+            Errno::NOENT | Errno::NOTDIR => "the directory does not exist: create it first",
+            Errno::ACCESS | Errno::PERM | Errno::ROFS => "check that this user may write to the directory",
+            _ => OPEN_FILES,
+        };
+        Error::named(path, "create", hint, cause)
+    })?;
+    crash::site("chmod");
+    // Set on its own, because the one given to `open` is subject to the umask.
+    rustix::fs::fchmod(&file, Mode::from_raw_mode(mode))
+        .map_err(|cause| Error::named(path, "set the mode of", "check that the mode makes sense", cause))?;
+    Ok(file)
+}
+
+/// Gives an unnamed file its name: false if the name is taken.
+pub(crate) fn link(file: BorrowedFd<'_>, path: &Path) -> Result<bool, Error> {
+    let this = format!("/proc/self/fd/{}", file.as_raw_fd());
+    crash::site("link");
+    match rustix::fs::linkat(CWD, this, CWD, path, AtFlags::SYMLINK_FOLLOW) {
+        Ok(()) => Ok(true),
+        Err(Errno::EXIST) => Ok(false),
+        Err(cause) => {
+            Err(Error::named(path, "give its name to", "check that this user may write to the directory", cause))
         }
     }
 }
 
-fn retry<T>(mut call: impl FnMut() -> rustix::io::Result<T>) -> rustix::io::Result<T> {
-    loop {
-        match call() {
-            Err(rustix::io::Errno::INTR) => {}
-            outcome => return outcome,
-        }
-    }
+/// Opens a regular file that exists; not through a symbolic link, and without waiting if it is a pipe or a device.
+pub(crate) fn open_file(path: &Path) -> Result<OwnedFd, Error> {
+    crash::site("open");
+    let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    rustix::fs::open(path, flags, Mode::empty()).map_err(|cause| match cause {
+        Errno::NOENT => Error::NotFound { path: path.into() },
+        Errno::LOOP => Error::NotAFile { path: path.into(), what: "a symbolic link" },
+        Errno::ISDIR => Error::NotAFile { path: path.into(), what: "a directory" },
+        Errno::NXIO | Errno::NODEV => Error::NotAFile { path: path.into(), what: "a socket or a device" },
+        Errno::ACCESS | Errno::PERM => Error::named(
+            path,
+            "open",
+            "it belongs to somebody else: its owner can share it by creating it with a wider mode",
+            cause,
+        ),
+        _ => Error::named(path, "open", OPEN_FILES, cause),
+    })
 }
 
-/// When this process started, in clock ticks since boot; with the pid it names a process for people. 0 if unknown.
-pub(crate) fn start_time() -> u64 {
-    static START: std::sync::OnceLock<u64> = std::sync::OnceLock::new();
-    *START.get_or_init(read_start_time)
+/// Whether `path` still is the name of this open file.
+pub(crate) fn is_named(file: &Stat, path: &Path) -> bool {
+    rustix::fs::statat(CWD, path, AtFlags::SYMLINK_NOFOLLOW)
+        .is_ok_and(|named| (named.st_dev, named.st_ino) == (file.st_dev, file.st_ino) && named.st_nlink > 0)
 }
 
-/// Milliseconds on the monotonic clock, which all processes of a machine share.
-pub(crate) fn milliseconds() -> u64 {
-    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
-    now.tv_sec as u64 * 1_000 + now.tv_nsec as u64 / 1_000_000
-}
-
-fn read_start_time() -> u64 {
-    // The command's name may hold spaces and parentheses, so count fields from the last parenthesis.
-    let status = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
-    let fields = status.rsplit(')').next().unwrap_or_default();
-    fields.split_whitespace().nth(19).and_then(|field| field.parse().ok()).unwrap_or(0)
+/// Takes a name away. Whoever has the file open keeps it.
+pub(crate) fn unlink(path: &Path) -> Result<(), Error> {
+    crash::site("unlink");
+    rustix::fs::unlink(path).map_err(|cause| match cause {
+        Errno::NOENT => Error::NotFound { path: path.into() },
+        _ => Error::named(path, "remove", "check that this user owns it and may write to the directory", cause),
+    })
 }
 
 /// Sends `signal` to this very process, and does not return from one that ends it.

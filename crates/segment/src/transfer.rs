@@ -2,7 +2,7 @@
 //!
 //! A handle serialises as a reference to its segment, and the segment's descriptors travel beside the bytes. Within
 //! [`sending`], the handle's serialiser finds where to put them; within [`receiving`], its deserialiser finds them again.
-//! Outside of both it gets an error, because bytes alone cannot carry a handle.
+//! Outside of both it gets an error, because bytes alone cannot carry a handle. [`send`](crate::send) and [`recv`](crate::recv) do all of it over a Unix socket.
 //!
 //! The receiver is entered as a peer of the segment, and its roles are counted, *before* it exists: from then on it is alive for as
 //! long as the `life` descriptor is open anywhere, in the sender, on its way in a socket, or in the receiver. If it never arrives
@@ -12,6 +12,7 @@
 //! Several handles of one segment share one attachment on the other side, as they did on this one.
 
 use crate::role::{ROLES, Role};
+use crate::segment::Size;
 use crate::{Error, Object, PeerId, Segment};
 use serde::de::Error as _;
 use serde::ser::Error as _;
@@ -22,8 +23,24 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::thread::LocalKey;
 
+/// Who is at the other end.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum Reach {
+    /// A process that runs this same program.
+    #[default]
+    Family,
+    /// Anybody.
+    Stranger,
+}
+
+const HARDENED_ONLY: Error = Error::NotTransferable(
+    "this handle gives references into shared memory, so it can be shared only with processes that run this same program, \
+     as an argument or a result of a spawned function",
+);
+
 #[derive(Default)]
 struct Outgoing {
+    reach: Reach,
     descriptors: Vec<OwnedFd>,
     /// Why a handle could not be serialised: serialisers keep little of what they are told.
     failure: Option<Error>,
@@ -33,6 +50,7 @@ struct Outgoing {
 
 #[derive(Default)]
 struct Incoming {
+    reach: Reach,
     descriptors: Vec<Option<OwnedFd>>,
     failure: Option<Error>,
     /// Segments opened so far, by the first of their descriptors.
@@ -68,12 +86,16 @@ impl<T> Drop for Scope<T> {
 
 /// Runs `serialise`, in which handles may be serialised, and returns the descriptors that must travel with its result, in order.
 ///
-/// If they are dropped instead of sent, the receiver counts as dead.
+/// They are for a process that runs this same program. If they are dropped instead of sent, the receiver counts as dead.
 ///
 /// # Errors
 /// The first reason for which a handle could not be serialised, beside what the serialiser made of it.
 pub fn sending<R>(serialise: impl FnOnce() -> R) -> (R, Result<Vec<OwnedFd>, Error>) {
-    let scope = Scope::enter(&OUTGOING, Outgoing::default());
+    sending_to(Reach::Family, serialise)
+}
+
+pub(crate) fn sending_to<R>(reach: Reach, serialise: impl FnOnce() -> R) -> (R, Result<Vec<OwnedFd>, Error>) {
+    let scope = Scope::enter(&OUTGOING, Outgoing { reach, ..Outgoing::default() });
     let result = serialise();
     let outgoing = scope.leave();
     (result, outgoing.failure.map_or(Ok(outgoing.descriptors), Err))
@@ -81,11 +103,21 @@ pub fn sending<R>(serialise: impl FnOnce() -> R) -> (R, Result<Vec<OwnedFd>, Err
 
 /// Runs `deserialise`, in which handles that were serialised within [`sending`] come back to life from `descriptors`.
 ///
+/// They must come from a process that runs this same program.
+///
 /// # Errors
 /// The first reason for which a handle could not be brought back, beside what the deserialiser made of it.
 pub fn receiving<R>(descriptors: Vec<OwnedFd>, deserialise: impl FnOnce() -> R) -> (R, Result<(), Error>) {
+    receiving_from(Reach::Family, descriptors, deserialise)
+}
+
+pub(crate) fn receiving_from<R>(
+    reach: Reach,
+    descriptors: Vec<OwnedFd>,
+    deserialise: impl FnOnce() -> R,
+) -> (R, Result<(), Error>) {
     let descriptors = descriptors.into_iter().map(Some).collect();
-    let scope = Scope::enter(&INCOMING, Incoming { descriptors, ..Incoming::default() });
+    let scope = Scope::enter(&INCOMING, Incoming { reach, descriptors, ..Incoming::default() });
     let result = deserialise();
     (result, scope.leave().failure.map_or(Ok(()), Err))
 }
@@ -96,10 +128,16 @@ type Reference = (u32, u16, u8);
 fn enclose<O: Object>(role: &Role<O>) -> Result<Reference, Error> {
     OUTGOING.with_borrow_mut(|outgoing| {
         let outgoing = outgoing.as_mut().ok_or(Error::NotTransferable(
-            "a handle can only be serialised as an argument or a result of a spawned function, not by an ordinary serialiser",
+            "a handle can only be serialised as an argument or a result of a spawned function or by `transfer::send`, not by an ordinary serialiser",
         ))?;
+        if role.segment().is_defunct() {
+            return Err(Error::Forked);
+        }
         if role.is_moved() {
             return Err(Error::NotTransferable("this handle has already been moved to another process"));
+        }
+        if outgoing.reach == Reach::Stranger && !O::HARDENED {
+            return Err(HARDENED_ONLY);
         }
         let segment = role.segment();
         let address = Arc::as_ptr(segment).addr();
@@ -128,6 +166,11 @@ fn open<O: Object>((first, peer, role): Reference) -> Result<Role<O>, Error> {
         let incoming = incoming.as_mut().ok_or(Error::NotTransferable(
             "a handle can only be deserialised as an argument or a result of a spawned function",
         ))?;
+        let size = match incoming.reach {
+            Reach::Family => Size::Trusted,
+            Reach::Stranger if O::HARDENED => Size::Sealed,
+            Reach::Stranger => return Err(HARDENED_ONLY),
+        };
         let known = incoming.segments.iter().find(|known| known.0 == first);
         let segment = match known {
             Some((_, segment)) => Arc::clone(segment)
@@ -136,8 +179,8 @@ fn open<O: Object>((first, peer, role): Reference) -> Result<Role<O>, Error> {
             None => {
                 let mut take =
                     |index: u32| incoming.descriptors.get_mut(index as usize).and_then(Option::take).ok_or(MISSING);
-                let (data, life) = (take(first)?, take(first + 1)?);
-                let segment = Segment::<O>::adopt(data, life, peer)?;
+                let (data, life) = (take(first)?, take(first.checked_add(1).ok_or(MISSING)?)?);
+                let segment = Segment::<O>::adopt(data, life, peer, size)?;
                 incoming.segments.push((first, segment.clone()));
                 segment
             }

@@ -56,11 +56,15 @@ fn a_whole_segment_is_verified_and_its_configuration_read() {
 }
 
 #[test]
-fn every_truncation_is_corrupt() {
+fn every_truncation_is_corrupt_or_nothing_at_all() {
     let (bytes, handle) = whole();
     for length in 0..bytes.len() {
         let outcome = verify(&bytes[..length]);
-        assert!(matches!(outcome, Err(Error::Corrupt(_))), "{length}: {outcome:?}");
+        let expected = match length {
+            0 => matches!(outcome, Err(Error::Incomplete)),
+            _ => matches!(outcome, Err(Error::Corrupt(_))),
+        };
+        assert!(expected, "{length}: {outcome:?}");
         let file = memory_file(&bytes[..length], SEALS);
         let life = reopen(&file);
         assert!(unpack::<Journal>(&handle, vec![file, life]).is_err(), "{length}");
@@ -85,11 +89,10 @@ fn each_flipped_bit_is_the_error_of_its_field_or_harmless() {
             0..8 => matches!(outcome, Err(Error::NotASegment { .. })),
             8..16 => matches!(outcome, Err(Error::Incompatible { .. })),
             16..20 | 24..40 => matches!(outcome, Err(Error::WrongObject { .. })),
-            // The numbers that the layout follows from: one that makes no sense at all, or one with another length.
-            20..24 | 64..72 => matches!(outcome, Err(Error::Geometry(_) | Error::Corrupt(_))),
-            40..48 => matches!(outcome, Err(Error::Corrupt(_))),
-            128..132 => matches!(outcome, Err(Error::Incomplete)),
-            // Sides, numbers that this object does not use, padding, and who is attached.
+            // The numbers that the layout follows from, the length itself, and the mark of completeness.
+            20..24 | 64..72 | 40..48 | 128..132 => matches!(outcome, Err(Error::Corrupt(_))),
+            48..56 => matches!(outcome, Err(Error::EarlierBoot)),
+            // Numbers that this object does not use, when it was created, advice, sides, padding, and who is attached.
             _ => outcome.is_ok(),
         };
         assert!(expected, "bit {} of byte {}: {outcome:?}", bit % 8, bit / 8);
@@ -111,9 +114,9 @@ fn whoever_attaches_in_spite_of_a_flipped_bit_can_work_and_leave() {
         // The peer that made the original is not there. If a flip took its entry away, there is nobody to be reaped.
         let segment = role.segment();
         assert!(segment.reap_dead() <= 1);
-        assert_eq!(segment.peers(), 1);
+        assert_eq!(segment.peer_count(), 1);
         let other = segment.join().unwrap();
-        assert_eq!(segment.peers(), 2);
+        assert_eq!(segment.peer_count(), 2);
         drop((other.role(0), role.clone(), other.role(3)));
     }
 }
@@ -173,12 +176,24 @@ fn a_file_that_can_change_its_size_is_not_sealed() {
 
 #[test]
 fn a_file_that_cannot_be_written_cannot_be_attached_to() {
-    let (bytes, _) = whole();
-    let cannot_be_mapped = |outcome| matches!(outcome, Err(Error::System { action: "map the segment", .. }));
+    let (bytes, handle) = whole();
+    let refuses = |data: OwnedFd, life| {
+        let refusal = unpack::<Journal>(&handle, vec![data, life]).err().unwrap().to_string();
+        assert!(refusal.contains("cannot map the segment"), "{refusal}");
+    };
     let read_only = memory_file(&bytes, NO_SEALS);
     rustix::fs::fcntl_add_seals(&read_only, SEALS | SealFlags::FUTURE_WRITE).unwrap();
-    assert!(cannot_be_mapped(Segment::<Journal>::verify(&read_only)));
+    let life = reopen(&read_only);
+    refuses(read_only, life);
     let file = memory_file(&bytes, SEALS);
     let path = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&file));
-    assert!(cannot_be_mapped(Segment::<Journal>::verify(&File::open(path).unwrap())));
+    refuses(File::open(path).unwrap().into(), reopen(&file));
+}
+
+#[test]
+fn the_lock_of_another_file_is_not_accepted() {
+    let (bytes, handle) = whole();
+    let (data, other) = (memory_file(&bytes, SEALS), memory_file(&bytes, SEALS));
+    let refusal = unpack::<Journal>(&handle, vec![data, other]).err().unwrap().to_string();
+    assert!(refusal.contains("the lock of another file"), "{refusal}");
 }

@@ -39,14 +39,14 @@ fn alone(test: fn(())) {
 #[test]
 fn a_peer_counts_from_its_joining_to_its_leaving() {
     on_each_kind(4, |first| {
-        assert_eq!(first.peers(), 1);
+        assert_eq!(first.peer_count(), 1);
         let second = first.join().unwrap();
         let third = second.join().unwrap();
         assert_eq!([&first, &second, &third].map(|segment| segment.me().number()), [0, 1, 2]);
-        assert_eq!(first.peers(), 3);
+        assert_eq!(first.peer_count(), 3);
         assert_eq!(first.pid(second.me()), std::process::id());
         drop(second);
-        assert_eq!(first.peers(), 2);
+        assert_eq!(first.peer_count(), 2);
         assert_eq!(first.pid(PeerId::from_number(1)), 0);
     });
 }
@@ -67,7 +67,7 @@ fn a_number_of_peers_that_cannot_be_is_an_error_of_geometry() {
         let outcome = Options::new().peers(peers).anonymous::<Journal>(configuration(1));
         assert!(matches!(outcome, Err(Error::Geometry(_))), "{peers}");
     }
-    assert_eq!(Options::new().peers(4096).anonymous::<Journal>(configuration(1)).unwrap().peers(), 1);
+    assert_eq!(Options::new().peers(4096).anonymous::<Journal>(configuration(1)).unwrap().peer_count(), 1);
 }
 
 #[test]
@@ -85,10 +85,10 @@ fn a_dead_peer_is_swept_once_by_whoever_looks_and_then_everybody_is_woken() {
     on_each_kind(4, |first| {
         let (second, third) = (first.join().unwrap(), first.join().unwrap());
         second.die();
-        assert_eq!(first.peers(), 3);
+        assert_eq!(first.peer_count(), 3);
         assert_eq!(third.reap_dead(), 1);
         assert_eq!(first.object().events(), [Swept(1, 2), Woken]);
-        assert_eq!(first.peers(), 2);
+        assert_eq!(first.peer_count(), 2);
         assert_eq!((first.reap_dead(), third.reap_dead()), (0, 0));
         // The dead one is not heard of again, whatever its process still drops.
         drop(second);
@@ -195,9 +195,9 @@ fn handles_that_travel_together_share_one_attachment() {
     let arrived: (Role<Journal>, Role<Journal>) =
         transfer::receiving(descriptors, || serde_json::from_str(&text.unwrap())).0.unwrap();
     assert!(Arc::ptr_eq(arrived.0.segment(), arrived.1.segment()));
-    assert_eq!((arrived.0.number(), arrived.1.number(), first.peers()), (0, 1, 2));
+    assert_eq!((arrived.0.number(), arrived.1.number(), first.peer_count()), (0, 1, 2));
     drop(arrived);
-    assert_eq!((first.side(0), first.side(1), first.peers()), (Side::Closed, Side::Closed, 1));
+    assert_eq!((first.side(0), first.side(1), first.peer_count()), (Side::Closed, Side::Closed, 1));
 }
 
 #[test]
@@ -205,10 +205,10 @@ fn a_role_on_its_way_keeps_its_side_open_and_closes_it_if_it_never_arrives() {
     alone(|()| {
         let first = anonymous(2);
         let (_text, descriptors) = pack(&first.role(0));
-        assert_eq!((first.side(0), first.peers(), first.reap_dead()), (Side::Open, 2, 0));
+        assert_eq!((first.side(0), first.peer_count(), first.reap_dead()), (Side::Open, 2, 0));
         drop(descriptors);
         assert_eq!(first.reap_dead(), 1);
-        assert_eq!((first.side(0), first.peers()), (Side::Closed, 1));
+        assert_eq!((first.side(0), first.peer_count()), (Side::Closed, 1));
     });
 }
 
@@ -218,7 +218,7 @@ fn a_private_segment_cannot_be_sent() {
     let (outcome, descriptors) = transfer::sending(|| serde_json::to_string(&segment.role(0)));
     assert!(outcome.unwrap_err().to_string().contains("private segment"));
     assert!(matches!(descriptors, Err(Error::NotTransferable(_))));
-    assert_eq!(segment.peers(), 1);
+    assert_eq!(segment.peer_count(), 1);
 }
 
 #[test]
@@ -235,7 +235,7 @@ fn an_ordinary_serialiser_is_refused_in_both_directions() {
     let role = anonymous(2).role(0);
     let refusal = serde_json::to_string(&role).unwrap_err();
     assert!(refusal.to_string().contains("not by an ordinary serialiser"), "{refusal}");
-    assert_eq!(role.segment().peers(), 1);
+    assert_eq!(role.segment().peer_count(), 1);
     let (text, _descriptors) = pack(&role);
     let refusal = serde_json::from_str::<Role<Journal>>(&text).err().unwrap();
     assert!(refusal.to_string().contains("can only be deserialised as an argument"), "{refusal}");
@@ -264,7 +264,7 @@ fn attend((_role, place): (Role<Journal>, PathBuf)) {
 
 /// What a kill left behind has been recovered: nobody is attached but `segment`, and nobody has the role.
 fn assert_recovered(segment: &Segment<Journal>) {
-    assert_eq!((segment.peers(), segment.side(0)), (1, Side::Closed));
+    assert_eq!((segment.peer_count(), segment.side(0)), (1, Side::Closed));
 }
 
 fn kill(child: JoinHandle<()>) {
@@ -324,7 +324,7 @@ fn a_process_killed_before_it_could_attach_is_reaped() {
         let (segment, rendezvous) = (anonymous(2), Rendezvous::new());
         let child = spawn(|_: (Gate, Role<Journal>)| (), (Gate(rendezvous.place()), segment.role(0))).unwrap();
         let _met = rendezvous.meet();
-        assert_eq!((segment.peers(), segment.side(0), segment.reap_dead()), (2, Side::Open, 0));
+        assert_eq!((segment.peer_count(), segment.side(0), segment.reap_dead()), (2, Side::Open, 0));
         kill(child);
         assert_eq!(segment.reap_dead(), 1);
         assert_recovered(&segment);
@@ -428,7 +428,7 @@ fn too_few_descriptors_are_an_error_wherever_they_end() {
             let send = || transfer::sending(|| serde_json::to_string(&role).map(drop)).0;
             assert!(limited(Resource::Nofile, next + more, send).is_err());
         }
-        assert_eq!((segment.peers(), segment.side(0)), (1, Side::Closed));
+        assert_eq!((segment.peer_count(), segment.side(0)), (1, Side::Closed));
     });
 }
 

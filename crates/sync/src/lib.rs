@@ -8,14 +8,14 @@
 //! use std::time::Duration;
 //!
 //! let semaphore = Semaphore::new(2)?;
-//! let first = semaphore.acquire();
-//! let second = semaphore.acquire();
+//! let first = semaphore.acquire()?;
+//! let second = semaphore.acquire()?;
 //! assert!(matches!(semaphore.try_acquire(), Err(TryAcquireError::Unavailable)));
 //! assert!(semaphore.acquire_timeout(Duration::from_millis(1)).is_err());
 //! drop(first);
 //! let third = semaphore.try_acquire().expect("one has come back");
 //! # drop((second, third));
-//! # Ok::<(), shmkit_sync::Error>(())
+//! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
 //! Nothing here is a pthread object: those are tied to threads and to one C library, and their robust lists lead through memory that peers
@@ -31,5 +31,5 @@ mod semaphore;
 
 pub use deadline::Deadline;
 pub use event_count::EventCount;
-pub use semaphore::{AcquireTimeoutError, Permit, Semaphore, TryAcquireError};
+pub use semaphore::{AcquireError, AcquireTimeoutError, Permit, Semaphore, TryAcquireError};
 pub use shmkit_segment::Error;

@@ -44,6 +44,7 @@ fn configuration(permits: usize) -> Configuration {
 
 impl Object for Permits {
     const KIND: u32 = kind(b"SEMA");
+    const HARDENED: bool = true;
     type Parts = (At<Line<EventCount>>, AtSlice<AtomicU16>);
 
     fn payload() -> Layout {
@@ -95,6 +96,9 @@ pub enum TryAcquireError {
     /// All permits are held; wait with `acquire`, or come again.
     #[error("all permits are held")]
     Unavailable,
+    /// This process is a fork of the one that has the handle.
+    #[error("this process was forked from the one that has the handle: open it anew")]
+    Forked,
 }
 
 /// No permit became free in time.
@@ -104,6 +108,18 @@ pub enum AcquireTimeoutError {
     /// The time is up.
     #[error("no permit came free in time")]
     Timeout,
+    /// This process is a fork of the one that has the handle.
+    #[error("this process was forked from the one that has the handle: open it anew")]
+    Forked,
+}
+
+/// There will never be a permit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum AcquireError {
+    /// This process is a fork of the one that has the handle.
+    #[error("this process was forked from the one that has the handle: open it anew")]
+    Forked,
 }
 
 impl Semaphore {
@@ -146,9 +162,13 @@ impl Semaphore {
     /// Takes a permit if one is free. Never blocks. One compare-exchange if the permit last used is free.
     ///
     /// # Errors
-    /// [`TryAcquireError::Unavailable`] if none is.
+    /// [`TryAcquireError::Unavailable`] if none is; [`TryAcquireError::Forked`].
     pub fn try_acquire(&self) -> Result<Permit<'_>, TryAcquireError> {
         use std::sync::atomic::Ordering::Relaxed;
+        // In a fork, the memory is a copy in which all permits are free.
+        if self.member.segment().is_defunct() {
+            return Err(TryAcquireError::Forked);
+        }
         let words = &self.permits().words;
         let me = mark(self.member.segment().me());
         let start = self.cursor.load(Relaxed);
@@ -166,10 +186,15 @@ impl Semaphore {
     }
 
     /// Takes a permit, and blocks until there is one.
-    pub fn acquire(&self) -> Permit<'_> {
+    ///
+    /// # Errors
+    /// [`AcquireError::Forked`].
+    pub fn acquire(&self) -> Result<Permit<'_>, AcquireError> {
         loop {
-            if let Ok(permit) = self.acquire_until(Deadline::NEVER) {
-                return permit;
+            match self.acquire_until(Deadline::NEVER) {
+                Ok(permit) => return Ok(permit),
+                Err(AcquireTimeoutError::Timeout) => {}
+                Err(AcquireTimeoutError::Forked) => return Err(AcquireError::Forked),
             }
         }
     }
@@ -191,15 +216,20 @@ impl Semaphore {
     }
 
     fn acquire_until(&self, deadline: Deadline) -> Result<Permit<'_>, AcquireTimeoutError> {
-        if let Ok(permit) = self.try_acquire() {
-            return Ok(permit);
+        let attempt = || match self.try_acquire() {
+            Ok(permit) => Some(Ok(permit)),
+            Err(TryAcquireError::Unavailable) => None,
+            Err(TryAcquireError::Forked) => Some(Err(AcquireTimeoutError::Forked)),
+        };
+        if let Some(outcome) = attempt() {
+            return outcome;
         }
-        let attempt = || self.try_acquire().ok();
         let more = || self.available() > 0;
         let idle = || {
             self.member.segment().look_after_peers();
         };
-        self.permits().released.wait_until(deadline, attempt, more, idle).ok_or(AcquireTimeoutError::Timeout)
+        let outcome = self.permits().released.wait_until(deadline, attempt, more, idle);
+        outcome.unwrap_or(Err(AcquireTimeoutError::Timeout))
     }
 }
 

@@ -108,7 +108,7 @@ fn a_permit_is_held_by_one_at_a_time_and_publishes_what_its_holder_wrote() {
         let other = (semaphore.clone(), Arc::clone(&guarded));
         // loom reports two accesses that nothing orders.
         let add = |(semaphore, guarded): &(Semaphore, Arc<loom::cell::UnsafeCell<u32>>)| {
-            let _permit = semaphore.acquire();
+            let _permit = semaphore.acquire().unwrap();
             guarded.with_mut(|number| {
                 // SAFETY: the permit is exclusive; loom checks that.
                 unsafe { *number += 1 }

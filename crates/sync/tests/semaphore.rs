@@ -52,7 +52,7 @@ impl Number {
 fn come_and_go((semaphore, inside, rounds): (Semaphore, Role<Number>, u32)) -> u64 {
     let inside = Number::of(&inside);
     let visit = |_| {
-        let _permit = semaphore.acquire();
+        let _permit = semaphore.acquire().unwrap();
         let found = inside.fetch_add(1, Ordering::Relaxed);
         yield_now();
         inside.fetch_sub(1, Ordering::Relaxed);
@@ -103,7 +103,7 @@ fn one_permit_is_a_lock() {
     fn count((lock, number): (Semaphore, Role<Number>)) {
         let number = Number::of(&number);
         for _ in 0..5_000 {
-            let _permit = lock.acquire();
+            let _permit = lock.acquire().unwrap();
             let seen = number.load(Ordering::Relaxed);
             number.store(seen + 1, Ordering::Relaxed);
         }
@@ -126,7 +126,7 @@ fn permits_are_taken_until_there_are_none_and_come_back_on_drop() {
             assert_eq!(semaphore.try_acquire().err(), Some(TryAcquireError::Unavailable));
             drop(permits.remove(1));
             assert_eq!(semaphore.available(), 1);
-            permits.push(semaphore.acquire());
+            permits.push(semaphore.acquire().unwrap());
             assert_eq!(semaphore.try_acquire().err(), Some(TryAcquireError::Unavailable));
         }
         assert_eq!(semaphore.available(), 3);
@@ -139,8 +139,8 @@ fn clones_and_handles_that_were_passed_on_share_the_permits() {
     let (bytes, descriptors) = transfer::sending(|| postcard::to_stdvec(&semaphore).unwrap());
     let elsewhere: Semaphore = transfer::receiving(descriptors.unwrap(), || postcard::from_bytes(&bytes).unwrap()).0;
     let clone = semaphore.clone();
-    let first = clone.acquire();
-    let second = elsewhere.acquire();
+    let first = clone.acquire().unwrap();
+    let second = elsewhere.acquire().unwrap();
     assert!(semaphore.try_acquire().is_err() && clone.try_acquire().is_err() && elsewhere.try_acquire().is_err());
     drop(first);
     assert!(elsewhere.try_acquire().is_ok());
@@ -152,7 +152,7 @@ fn clones_and_handles_that_were_passed_on_share_the_permits() {
 #[test]
 fn waiting_for_a_permit_ends_in_time() {
     let semaphore = Semaphore::private(1).unwrap();
-    let _permit = semaphore.acquire();
+    let _permit = semaphore.acquire().unwrap();
     let start = Instant::now();
     assert_eq!(semaphore.acquire_timeout(MOMENT).err(), Some(AcquireTimeoutError::Timeout));
     assert!(start.elapsed() >= MOMENT);
@@ -174,9 +174,9 @@ fn a_permit_that_is_free_is_had_even_if_the_time_is_up() {
 fn those_that_sleep_get_the_permits_that_come_back() {
     for _ in 0..50 {
         let semaphore = Semaphore::private(2).unwrap();
-        let permits = [semaphore.acquire(), semaphore.acquire()];
+        let permits = [semaphore.acquire().unwrap(), semaphore.acquire().unwrap()];
         let sleepers =
-            [(); 4].map(|()| semaphore.clone()).map(|semaphore| asleep_in(move || drop(semaphore.acquire())));
+            [(); 4].map(|()| semaphore.clone()).map(|semaphore| asleep_in(move || drop(semaphore.acquire().unwrap())));
         drop(permits);
         sleepers.into_iter().for_each(|thread| thread.join().unwrap());
     }
@@ -186,12 +186,12 @@ fn those_that_sleep_get_the_permits_that_come_back() {
 fn processes_that_sleep_get_the_permits_that_come_back() {
     fn say_so_and_acquire((here, semaphore): (Semaphore, Semaphore)) {
         // The permit of the first says that this process is here; it holds it until it has had one of the other.
-        let _here = here.acquire();
-        drop(semaphore.acquire());
+        let _here = here.acquire().unwrap();
+        drop(semaphore.acquire().unwrap());
     }
     let semaphore = Semaphore::new(1).unwrap();
     let here = Semaphore::new(4).unwrap();
-    let permit = semaphore.acquire();
+    let permit = semaphore.acquire().unwrap();
     let children = [(); 4].map(|()| spawn(say_so_and_acquire, (here.clone(), semaphore.clone())).unwrap());
     while here.available() > 0 {
         yield_now();
@@ -203,14 +203,15 @@ fn processes_that_sleep_get_the_permits_that_come_back() {
 
 /// Takes a permit and does not give it back.
 fn hold((semaphore, never): (Semaphore, Semaphore)) {
-    let _permit = semaphore.acquire();
-    drop(never.acquire());
+    let _permit = semaphore.acquire().unwrap();
+    drop(never.acquire().unwrap());
 }
 
 #[test]
 fn a_process_that_exits_with_a_permit_gives_it_back() {
     let semaphore = Semaphore::new(1).unwrap();
-    let child = spawn(|semaphore: Semaphore| std::mem::forget(semaphore.acquire()), semaphore.clone()).unwrap();
+    let child =
+        spawn(|semaphore: Semaphore| std::mem::forget(semaphore.acquire().unwrap()), semaphore.clone()).unwrap();
     child.join().unwrap();
     while semaphore.acquire_timeout(MOMENT).is_err() {}
 }
@@ -219,7 +220,7 @@ fn a_process_that_exits_with_a_permit_gives_it_back() {
 fn the_permit_of_a_killed_process_comes_back_to_one_that_waits_for_a_time() {
     let semaphore = Semaphore::new(1).unwrap();
     let never = Semaphore::new(1).unwrap();
-    let _held = never.acquire();
+    let _held = never.acquire().unwrap();
     let child = spawn(hold, (semaphore.clone(), never.clone())).unwrap();
     while semaphore.available() > 0 {
         yield_now();
@@ -235,17 +236,18 @@ fn the_permit_of_a_killed_process_comes_back_to_one_that_waits_for_a_time() {
 #[test]
 fn all_that_sleep_get_the_permits_of_a_killed_process_whoever_notices() {
     fn hold_all((semaphore, never): (Semaphore, Semaphore)) {
-        let _permits = [semaphore.acquire(), semaphore.acquire(), semaphore.acquire()];
-        drop(never.acquire());
+        let _permits = [semaphore.acquire().unwrap(), semaphore.acquire().unwrap(), semaphore.acquire().unwrap()];
+        drop(never.acquire().unwrap());
     }
     let semaphore = Semaphore::new(3).unwrap();
     let never = Semaphore::new(1).unwrap();
-    let _held = never.acquire();
+    let _held = never.acquire().unwrap();
     let child = spawn(hold_all, (semaphore.clone(), never.clone())).unwrap();
     while semaphore.available() > 0 {
         yield_now();
     }
-    let sleepers = [(); 4].map(|()| semaphore.clone()).map(|semaphore| asleep_in(move || drop(semaphore.acquire())));
+    let sleepers =
+        [(); 4].map(|()| semaphore.clone()).map(|semaphore| asleep_in(move || drop(semaphore.acquire().unwrap())));
     child.kill().unwrap();
     assert!(child.join().is_err());
     while semaphore.acquire_timeout(MOMENT).is_err() {}

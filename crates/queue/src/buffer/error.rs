@@ -21,6 +21,9 @@ macro_rules! errors {
             /// Nobody will receive it: the last receiver has left or died.
             #[error("all receivers are gone")]
             Disconnected,
+            /// This process is a fork of the one that has the handle.
+            #[error("this process was forked from the one that has the handle")]
+            Moved,
         }
     )*};
 }
@@ -50,6 +53,7 @@ impl TrySendError {
             Self::TooLarge { length, limit } => Some(SendTimeoutError::TooLarge { length, limit }),
             Self::Corrupt => Some(SendTimeoutError::Corrupt),
             Self::Disconnected => Some(SendTimeoutError::Disconnected),
+            Self::Moved => Some(SendTimeoutError::Moved),
         }
     }
 }
@@ -62,6 +66,7 @@ impl SendTimeoutError {
             Self::TooLarge { length, limit } => SendError::TooLarge { length, limit },
             Self::Corrupt => SendError::Corrupt,
             Self::Disconnected => SendError::Disconnected,
+            Self::Moved => SendError::Moved,
         }
     }
 }

@@ -127,10 +127,15 @@ impl<O: Object> Sender<O> {
     /// [`TrySendError::Full`] or [`TrySendError::Disconnected`].
     pub fn try_loan(&self) -> Result<Loan<'_, O>, TrySendError> {
         if self.role.segment().side(self.receivers) == Side::Closed {
-            return Err(TrySendError::Disconnected);
+            return Err(self.refusal());
         }
         let claim = self.queue.claim(self.me, &self.cursor).ok_or(TrySendError::Full)?;
         Ok(Loan::new(self, claim))
+    }
+
+    #[cold]
+    fn refusal(&self) -> TrySendError {
+        if self.role.is_moved() { TrySendError::Moved } else { TrySendError::Disconnected }
     }
 
     /// A buffer to write into. Blocks while none is free.
@@ -180,7 +185,7 @@ impl<O: Object> Sender<O> {
             return Err(TrySendError::TooLarge { length: bytes.len(), limit });
         }
         if self.role.segment().side(self.receivers) == Side::Closed {
-            return Err(TrySendError::Disconnected);
+            return Err(self.refusal());
         }
         let claim = self.queue.claim(self.me, &self.cursor).ok_or(TrySendError::Full)?;
         self.fill(claim, bytes).map_err(|_| TrySendError::Corrupt)
@@ -287,6 +292,9 @@ impl<O: Object> Receiver<O> {
     /// Nothing was taken: is that all there will ever be? The order matters, see the same place in [`mpmc`](crate::mpmc).
     #[cold]
     fn try_recv_last(&self, mut nothing: Nothing) -> Result<Lease<'_, O>, TryRecvError> {
+        if self.role.is_moved() {
+            return Err(TryRecvError::Moved);
+        }
         let gone = self.role.segment().side(self.senders) == Side::Closed;
         if gone {
             fence(Ordering::SeqCst);

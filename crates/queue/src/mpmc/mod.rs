@@ -73,12 +73,14 @@ pub fn private<T: Plain>(capacity: usize) -> Result<(Sender<T>, Receiver<T>), Er
     Options::new().private(configuration(capacity)).map(|segment| ends(&segment))
 }
 
-fn configuration(capacity: usize) -> Configuration {
+/// What a segment for a queue of `capacity` messages is created with.
+#[must_use]
+pub fn configuration(capacity: usize) -> Configuration {
     [capacity as u64, 0, 0, 0, 0, 0, 0, 0]
 }
 
 fn ends<T: Plain>(segment: &Arc<Segment<Mpmc<T>>>) -> (Sender<T>, Receiver<T>) {
-    (Sender::of(segment.role(SENDERS)), Receiver::of(segment.role(RECEIVERS)))
+    (Sender::of(segment), Receiver::of(segment))
 }
 
 /// The sending side. Clone it for each thread; pass it, or clones of it, to other processes.
@@ -101,7 +103,13 @@ pub struct Receiver<T: Plain> {
 }
 
 impl<T: Plain> Sender<T> {
-    fn of(role: Role<Mpmc<T>>) -> Self {
+    /// A sender of the queue in `segment`, which may have been opened by name.
+    #[must_use]
+    pub fn of(segment: &Arc<Segment<Mpmc<T>>>) -> Self {
+        Self::with(segment.role(SENDERS))
+    }
+
+    fn with(role: Role<Mpmc<T>>) -> Self {
         let (queue, me) = (role.segment().object().clone(), role.segment().me());
         Self { role, queue, me, cursor: Cell::new(0), suspicion: Suspicion::default() }
     }
@@ -113,7 +121,7 @@ impl<T: Plain> Sender<T> {
     #[inline]
     pub fn try_send(&self, value: T) -> Result<(), TrySendError<T>> {
         if self.role.segment().side(RECEIVERS) == Side::Closed {
-            return Err(TrySendError::Disconnected(value));
+            return Err(self.refuse(value));
         }
         self.queue.push(self.me, &self.cursor, value).map_err(|jam| match jam {
             Jam::Full(word) => {
@@ -124,6 +132,11 @@ impl<T: Plain> Sender<T> {
             }
             Jam::Corrupt => TrySendError::Corrupt(value),
         })
+    }
+
+    #[cold]
+    fn refuse(&self, value: T) -> TrySendError<T> {
+        if self.role.is_moved() { TrySendError::Moved(value) } else { TrySendError::Disconnected(value) }
     }
 
     /// Sends `value`, and blocks while the queue is full.
@@ -196,7 +209,13 @@ impl<T: Plain> Sender<T> {
 }
 
 impl<T: Plain> Receiver<T> {
-    fn of(role: Role<Mpmc<T>>) -> Self {
+    /// A receiver of the queue in `segment`, which may have been opened by name.
+    #[must_use]
+    pub fn of(segment: &Arc<Segment<Mpmc<T>>>) -> Self {
+        Self::with(segment.role(RECEIVERS))
+    }
+
+    fn with(role: Role<Mpmc<T>>) -> Self {
         let (queue, me) = (role.segment().object().clone(), role.segment().me());
         Self { role, queue, me, cursor: Cell::new(0), seen: Cell::new(None), suspicion: Suspicion::default() }
     }
@@ -227,6 +246,9 @@ impl<T: Plain> Receiver<T> {
     /// loses a message that was sent between two looks, or that a receiver, which dies now, was just taking.
     #[cold]
     fn try_recv_last(&self, mut idle: Idle) -> Result<T, TryRecvError> {
+        if self.role.is_moved() {
+            return Err(TryRecvError::Moved);
+        }
         let gone = self.role.segment().side(SENDERS) == Side::Closed;
         if gone {
             fence(Ordering::SeqCst);
@@ -330,14 +352,14 @@ macro_rules! handle {
             /// A handle of a further peer of this process, for models of deaths.
             #[doc(hidden)]
             pub fn for_another_peer(&self) -> Result<Self, Error> {
-                self.role.for_another_peer().map(Self::of)
+                self.role.for_another_peer().map(Self::with)
             }
         }
 
         impl<T: Plain> Clone for $name<T> {
             /// Counts one more in this process. No system call.
             fn clone(&self) -> Self {
-                Self::of(self.role.clone())
+                Self::with(self.role.clone())
             }
         }
 
@@ -349,7 +371,7 @@ macro_rules! handle {
 
         impl<'de, T: Plain> Deserialize<'de> for $name<T> {
             fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                Role::deserialize(deserializer).map(Self::of)
+                Role::deserialize(deserializer).map(Self::with)
             }
         }
     };

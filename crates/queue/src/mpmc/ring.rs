@@ -115,6 +115,7 @@ pub(super) enum Jam {
 
 impl<T: Plain> Object for Mpmc<T> {
     const KIND: u32 = kind(b"MPMC");
+    const HARDENED: bool = true;
     type Parts = (At<Ends>, AtRing<Slot<T>>);
 
     fn payload() -> Layout {

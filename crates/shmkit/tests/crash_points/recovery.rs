@@ -138,7 +138,7 @@ pub(crate) fn buffer_sender_that_clears_up() {
 
 fn die_with_permits((orders, semaphore): (Orders, Semaphore)) {
     orders.arm();
-    let permits = (semaphore.acquire(), semaphore.acquire());
+    let permits = (semaphore.acquire().unwrap(), semaphore.acquire().unwrap());
     assert_eq!(semaphore.available(), 0);
     drop(permits);
     crash::disarm();
@@ -147,7 +147,7 @@ fn die_with_permits((orders, semaphore): (Orders, Semaphore)) {
 /// Attaches as one more waiter, whose attempt reaps when it has slept in vain.
 fn wait_for_permit((orders, semaphore): (Orders, Semaphore)) {
     orders.arm();
-    drop(semaphore.acquire());
+    drop(semaphore.acquire().unwrap());
     crash::disarm();
 }
 
@@ -158,7 +158,7 @@ pub(crate) fn semaphore_waiter_that_reaps_the_holder() {
             let semaphore = Semaphore::new(2).unwrap();
             all_done = came_through(spawn(die_with_permits, (orders.clone(), semaphore.clone())).unwrap());
             let done = came_through(spawn(wait_for_permit, (waiter_orders.clone(), semaphore.clone())).unwrap());
-            drop([semaphore.acquire(), semaphore.acquire()]);
+            drop([semaphore.acquire().unwrap(), semaphore.acquire().unwrap()]);
             assert_eq!(semaphore.available(), 2);
             done
         });

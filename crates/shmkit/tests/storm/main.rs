@@ -202,7 +202,7 @@ fn spsc_tells_the_survivor() {
 
 fn hold((board, semaphore): (Board, Semaphore)) {
     while board.goes_on() {
-        let _permit = semaphore.acquire();
+        let _permit = semaphore.acquire().unwrap();
     }
 }
 
@@ -221,7 +221,7 @@ fn semaphore_permits_do_not_drift() {
     board.stop();
     holders.into_iter().for_each(|holder| holder.join().expect("a holder ends by itself"));
     println!("semaphore: {} kills, {} of 2 permits free", kills(), semaphore.available());
-    drop([semaphore.acquire(), semaphore.acquire()]);
+    drop([semaphore.acquire().unwrap(), semaphore.acquire().unwrap()]);
     assert_eq!(semaphore.available(), 2);
 }
 
