@@ -90,7 +90,7 @@ impl Memory {
         if length > self.0.length {
             return Err(crate::raw::TOO_SMALL);
         }
-        if self.0.base.addr().get() % 128 != 0 {
+        if !self.0.base.addr().get().is_multiple_of(128) {
             return Err(Error::Geometry("the memory does not start on a 128-byte boundary"));
         }
         Ok(Self(Arc::new(Mapping { base: self.0.base, length, backing: Backing::Lent })))

@@ -107,7 +107,6 @@ impl Options {
 
     /// A segment by name, in `/dev/shm`, for this user's processes: see [`Named`].
     #[cfg(not(loom))]
-    #[must_use]
     pub fn name(self, name: impl Into<String>) -> Named {
         Named::by_name(self, name.into())
     }
@@ -117,7 +116,6 @@ impl Options {
     /// The file system must be local, and know files without a name (tmpfs, ext4, xfs, btrfs). What it holds does not outlive a boot of
     /// the machine, as nothing says in which order its pages reach the disk.
     #[cfg(not(loom))]
-    #[must_use]
     pub fn file(self, path: impl Into<std::path::PathBuf>) -> Named {
         Named::by_path(self, path.into())
     }

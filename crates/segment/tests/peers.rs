@@ -422,8 +422,9 @@ fn too_few_descriptors_are_an_error_wherever_they_end() {
         for more in 0..2 {
             let create = || Options::new().anonymous::<Journal>(configuration(1)).map(drop);
             assert!(matches!(limited(Resource::Nofile, next + more, create), Err(Error::System { .. })));
+            // Another peer of this process needs one only.
             let join = || segment.join().map(drop);
-            assert!(matches!(limited(Resource::Nofile, next + more, join), Err(Error::System { .. })));
+            assert_eq!(limited(Resource::Nofile, next + more, join).is_err(), more == 0);
             let role = segment.role(0);
             let send = || transfer::sending(|| serde_json::to_string(&role).map(drop)).0;
             assert!(limited(Resource::Nofile, next + more, send).is_err());
