@@ -40,7 +40,7 @@ const DESCRIPTORS_MAX: usize = 253;
 /// # use shmkit_segment::{recv, send};
 /// # use std::os::unix::net::UnixStream;
 /// let (here, there) = UnixStream::pair()?;
-/// send(&here, &("ticks", 7))?; // a queue's ends would go along in the same way
+/// send(&here, &("ticks", 7_u32))?; // a queue's ends would go along in the same way
 /// assert_eq!(recv::<(String, u32)>(&there)?, ("ticks".to_owned(), 7));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```

@@ -53,6 +53,7 @@ pub(crate) static DIE_SWEEPING: AtomicBool = AtomicBool::new(false);
 impl<const KIND: u32, const PAYLOAD: usize, const TAG: u64> Object for Journal<KIND, PAYLOAD, TAG> {
     const KIND: u32 = KIND;
     const TAG: u64 = TAG;
+    const HARDENED: bool = true;
     type Parts = (At<AtomicU32>, AtSlice<AtomicU32>);
 
     fn payload() -> Layout {

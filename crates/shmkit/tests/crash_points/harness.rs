@@ -1,20 +1,24 @@
 //! Runs a victim with the n-th crash point armed, for every n.
 
+use rustix::process::{Signal, WaitId, WaitIdOptions};
 use serde::{Deserialize, Serialize};
 use shmkit::process::{JoinError, JoinHandle};
 use shmkit::segment::crash;
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::Write;
+use std::os::fd::AsFd;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 
 pub(crate) const SIGKILL: i32 = 9;
+pub(crate) const SIGSTOP: i32 = 19;
 
 /// What a victim is told: where to die, and where to write down what it has done until then.
 #[derive(Clone, Serialize, Deserialize)]
 pub(crate) struct Orders {
     at: u64,
+    signal: i32,
     sites: PathBuf,
     ledger: PathBuf,
 }
@@ -23,16 +27,22 @@ pub(crate) struct Orders {
 pub(crate) struct Ledger(File);
 
 impl Orders {
-    fn new(directory: &Path, at: u64) -> Self {
+    pub(crate) fn new(directory: &Path, at: u64) -> Self {
         let sites = all_sites();
-        Self { at, sites, ledger: directory.join(format!("ledger-{at}")) }
+        Self { at, signal: SIGKILL, sites, ledger: directory.join(format!("ledger-{at}")) }
+    }
+
+    /// Orders to raise another signal than SIGKILL.
+    pub(crate) fn with_signal(mut self, signal: i32) -> Self {
+        self.signal = signal;
+        self
     }
 
     /// Arms the calling thread.
     pub(crate) fn arm(&self) -> Ledger {
         let append = |path: &Path| File::options().append(true).create(true).open(path).expect("a writable directory");
         let ledger = Ledger(append(&self.ledger));
-        crash::arm(self.at, SIGKILL, append(&self.sites));
+        crash::arm(self.at, self.signal, append(&self.sites));
         ledger
     }
 
@@ -84,6 +94,20 @@ pub(crate) fn came_through(victim: JoinHandle<()>) -> bool {
         Err(JoinError::Exited { status }) if status.signal() == Some(SIGKILL) => false,
         Err(other) => panic!("the victim failed in another way: {other}"),
     }
+}
+
+/// Waits until the victim has stopped, or has ended: true if it has stopped.
+pub(crate) fn wait_for_stop(victim: &JoinHandle<()>) -> bool {
+    // The end is left for `join` to find.
+    let options = WaitIdOptions::STOPPED | WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
+    let status = rustix::process::waitid(WaitId::PidFd(victim.as_fd()), options).expect("a child");
+    status.is_some_and(|status| status.stopped())
+}
+
+/// Lets a stopped victim go on.
+pub(crate) fn go_on(victim: &JoinHandle<()>) {
+    // It may have ended.
+    let _ = rustix::process::pidfd_send_signal(victim.as_fd(), Signal::CONT);
 }
 
 /// The names of the sites at which a victim of this process has died.

@@ -7,6 +7,7 @@
 #![cfg(crash_points)]
 
 mod harness;
+mod named;
 mod pool;
 mod queues;
 mod recovery;
@@ -37,5 +38,14 @@ fn every_operation_survives_a_kill_at_every_site() {
     recovery::semaphore_waiter_that_reaps_the_holder();
     pool::worker_costs_its_own_task_one_error_at_most();
     pool::worker_costs_nothing_with_a_retry();
+    named::creator();
+    named::opener();
+    named::heir();
+    named::reclaimer();
+    named::replacer();
+    named::remover();
+    named::passer();
+    named::taker();
+    named::stopped_opener_makes_others_busy_and_no_more();
     sites::every_site_has_had_a_victim();
 }
