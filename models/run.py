@@ -8,9 +8,10 @@ leave out a rule have to fail.
 import buffer
 import eventcount
 import mpmc
+import named
 import roles
 import semaphore
 from explore import main
 
 if __name__ == "__main__":
-    main([case for model in (roles, mpmc, buffer, eventcount, semaphore) for case in model.CASES])
+    main([case for model in (roles, named, mpmc, buffer, eventcount, semaphore) for case in model.CASES])

@@ -76,7 +76,7 @@ fn verify<O: Object>(content: &[u8], file: &OwnedFd, length: impl Fn(&Configurat
         }
         Err(
             Error::Corrupt(_)
-            | Error::Geometry(_)
+            | Error::EarlierBoot
             | Error::Incompatible { .. }
             | Error::Incomplete
             | Error::NotASegment { .. }
