@@ -2,8 +2,9 @@
 
 #![allow(dead_code)]
 
+use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{ChildStdout, Command, Output, Stdio};
 use std::sync::Mutex;
 
 /// A command that runs an example.
@@ -24,6 +25,81 @@ pub(crate) fn documented_output(source: &str) -> String {
     let source = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(source)).unwrap();
     let block = source.lines().skip_while(|line| *line != "//! ```text").skip(1);
     block.take_while(|line| *line != "//! ```").map(|line| line["//!".len()..].trim_start().to_owned() + "\n").collect()
+}
+
+/// A program that runs beside the test, and does not outlive it. What it prints tells how far it has come.
+pub(crate) struct Child {
+    process: std::process::Child,
+    stdout: BufReader<ChildStdout>,
+}
+
+impl Child {
+    pub(crate) fn start(command: &mut Command) -> Self {
+        let mut process = command.stdout(Stdio::piped()).spawn().expect("the example can be started");
+        let stdout = BufReader::new(process.stdout.take().expect("a pipe was asked for"));
+        Self { process, stdout }
+    }
+
+    pub(crate) fn id(&self) -> u32 {
+        self.process.id()
+    }
+
+    /// The next line that it prints.
+    pub(crate) fn line(&mut self) -> String {
+        let mut line = String::new();
+        self.stdout.read_line(&mut line).expect("examples print UTF-8");
+        assert!(line.ends_with('\n'), "it ended after {line:?}");
+        line.trim_end().to_owned()
+    }
+
+    /// Whatever else it prints until it ends, successfully.
+    pub(crate) fn rest(mut self) -> Vec<String> {
+        let lines = self.stdout.by_ref().lines().collect::<Result<_, _>>().expect("examples print UTF-8");
+        let status = self.process.wait().expect("it is a child");
+        assert!(status.success(), "{status}: {lines:?}");
+        lines
+    }
+
+    pub(crate) fn kill(&mut self) {
+        self.process.kill().and_then(|()| self.process.wait()).expect("it is a child");
+    }
+}
+
+impl Drop for Child {
+    fn drop(&mut self) {
+        // Fails if it has ended already, which is as well.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// A segment's name that no other test has, and that is not left behind.
+pub(crate) struct Named(String);
+
+impl Named {
+    /// One for this purpose: no two tests of a file have the same.
+    pub(crate) fn new(purpose: &str) -> Self {
+        Self(format!("example-{}-{purpose}", std::process::id()))
+    }
+
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    pub(crate) fn path(&self) -> PathBuf {
+        Path::new("/dev/shm").join(format!("shmkit-{}", self.0))
+    }
+
+    pub(crate) fn exists(&self) -> bool {
+        self.path().exists()
+    }
+}
+
+impl Drop for Named {
+    fn drop(&mut self) {
+        // Most tests have seen to it themselves.
+        let _ = std::fs::remove_file(self.path());
+    }
 }
 
 /// Where the example's program is. `cargo test` has built it; with a choice of targets, as in `cargo test --test process`, it
