@@ -52,7 +52,7 @@ const W: u32 = 1;
 const EPOCH: u32 = 2;
 
 shared! {
-    /// Sleeping until a condition in shared memory holds; 4 bytes.
+    /// Sleeping until a condition in shared memory holds; 4 bytes (128 with the feature `portable`).
     ///
     /// A condition is anything that becomes true by what others write. They call [`notify_one`](Self::notify_one) after writing it, and
     /// if nobody sleeps that costs a fence and a load.
@@ -61,8 +61,11 @@ shared! {
     }
 }
 
-#[cfg(not(loom))]
+#[cfg(not(any(loom, feature = "portable")))]
 const _: () = assert!(size_of::<EventCount>() == 4);
+/// Objects give it a line of its own.
+#[cfg(all(feature = "portable", not(loom)))]
+const _: () = assert!(size_of::<shmkit_segment::Line<EventCount>>() == 128);
 
 impl EventCount {
     /// Wakes one waiter, if there is one: for conditions that one waiter makes false again.

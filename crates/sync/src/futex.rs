@@ -1,11 +1,15 @@
 //! A word that threads of any process can sleep on.
 //!
 //! Never with the kernel's "private" flag, which would key the sleepers by process.
+//!
+//! With the feature `portable`, the kernel knows nothing of the word, and events take its part (see event).
 
-#[cfg(not(loom))]
+#[cfg(not(any(loom, feature = "portable")))]
 pub(crate) use kernel::Futex;
 #[cfg(loom)]
 pub(crate) use modelled::Futex;
+#[cfg(all(feature = "portable", not(loom)))]
+pub(crate) use portable::Futex;
 
 /// How a sleep ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,7 +23,7 @@ pub(crate) enum Sleep {
     Again,
 }
 
-#[cfg(not(loom))]
+#[cfg(not(any(loom, feature = "portable")))]
 mod kernel {
     use super::Sleep;
     use rustix::io::Errno;
@@ -64,6 +68,107 @@ mod kernel {
         #[inline]
         fn deref(&self) -> &AtomicU32 {
             &self.word
+        }
+    }
+}
+
+#[cfg(all(feature = "portable", not(loom)))]
+mod portable {
+    use super::Sleep;
+    use crate::Deadline;
+    use crate::event::Event;
+    use shmkit_segment::primitive::{AtomicU32, Ordering};
+    use shmkit_segment::{crash, shared};
+    use std::ops::Deref;
+    use std::thread;
+    use std::time::{Duration, Instant};
+
+    /// How long a sleeper looks at the word again and again before it settles down to wait for the event.
+    const SETTLING: Duration = Duration::from_millis(1);
+    const LOOK: Duration = Duration::from_micros(50);
+
+    shared! {
+        /// The word, and an event that is set after each change of it, as a hint to look at it. Who waits for the event clears it first, which can take
+        /// the hint from another who has been woken by it and has not come round to looking yet. Hence the settling: when
+        /// somebody clears the event, the last change is so long past that the others have seen it. Should one be slower, or be
+        /// killed, it looks at the word again when the event's [patience](Event::wait) is over.
+        pub(crate) struct Futex {
+            word: AtomicU32,
+            event: Event,
+        }
+    }
+
+    impl Futex {
+        /// Sleeps while the word is `expected`, for at most `timeout`.
+        #[cfg_attr(crash_points, track_caller)]
+        pub(crate) fn sleep(&self, expected: u32, timeout: Duration) -> Sleep {
+            crash::site("futex wait");
+            // Relaxed, as the kernel's own look: who is woken passes a fence before it looks at anything else.
+            let is_same = || self.word.load(Ordering::Relaxed) == expected;
+            if !is_same() {
+                return Sleep::Again;
+            }
+            let (start, deadline) = (Instant::now(), Deadline::after(timeout));
+            while is_same() {
+                let remaining = deadline.remaining().unwrap_or(Duration::MAX);
+                if remaining.is_zero() {
+                    return Sleep::TimedOut;
+                }
+                if start.elapsed() < SETTLING {
+                    thread::sleep(LOOK.min(remaining));
+                } else {
+                    self.event.wait(remaining, is_same);
+                }
+            }
+            Sleep::Woken
+        }
+
+        /// Wakes all sleepers, however many were asked for: those for whom there is nothing sleep again.
+        #[cfg_attr(crash_points, track_caller)]
+        pub(crate) fn wake(&self, _count: u32) {
+            crash::site("futex wake");
+            self.event.set();
+        }
+    }
+
+    impl Deref for Futex {
+        type Target = AtomicU32;
+
+        #[inline]
+        fn deref(&self) -> &AtomicU32 {
+            &self.word
+        }
+    }
+
+    #[cfg(test)]
+    mod tests {
+        use super::*;
+
+        #[test]
+        fn who_wakes_sets_the_event_that_sleepers_wait_for() {
+            let futex = Futex::default();
+            // In the last moments of a second no event is made.
+            let is_set = |_| {
+                assert_eq!(futex.sleep(0, 2 * SETTLING), Sleep::TimedOut);
+                futex.wake(1);
+                futex.event.is_set()
+            };
+            assert!((0..100).any(is_set));
+        }
+
+        #[test]
+        fn a_word_that_has_changed_ends_the_sleep_with_or_without_an_event() {
+            let futex = Futex::default();
+            assert_eq!(futex.sleep(1, Duration::MAX), Sleep::Again);
+            for time in [SETTLING / 4, 2 * SETTLING] {
+                thread::scope(|scope| {
+                    let sleeper = scope.spawn(|| futex.sleep(0, Duration::MAX));
+                    thread::sleep(time);
+                    futex.store(1, Ordering::Relaxed);
+                    assert_ne!(sleeper.join().unwrap(), Sleep::TimedOut);
+                });
+                futex.store(0, Ordering::Relaxed);
+            }
         }
     }
 }

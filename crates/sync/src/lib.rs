@@ -20,10 +20,14 @@
 //!
 //! Nothing here is a pthread object: those are tied to threads and to one C library, and their robust lists lead through memory that peers
 //! can write.
+//!
+//! Except with the feature `portable`, which puts such objects in the place of futexes and is **not kill-safe**: see the README.
 
 #![deny(unsafe_code)]
 
 mod deadline;
+#[cfg(all(feature = "portable", not(loom)))]
+mod event;
 mod event_count;
 mod futex;
 mod patience;

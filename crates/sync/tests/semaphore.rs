@@ -217,6 +217,7 @@ fn a_process_that_exits_with_a_permit_gives_it_back() {
 }
 
 #[test]
+#[cfg_attr(feature = "portable", ignore = "it kills, and this backend is not kill-safe")]
 fn the_permit_of_a_killed_process_comes_back_to_one_that_waits_for_a_time() {
     let semaphore = Semaphore::new(1).unwrap();
     let never = Semaphore::new(1).unwrap();
@@ -234,6 +235,7 @@ fn the_permit_of_a_killed_process_comes_back_to_one_that_waits_for_a_time() {
 }
 
 #[test]
+#[cfg_attr(feature = "portable", ignore = "it kills, and this backend is not kill-safe")]
 fn all_that_sleep_get_the_permits_of_a_killed_process_whoever_notices() {
     fn hold_all((semaphore, never): (Semaphore, Semaphore)) {
         let _permits = [semaphore.acquire().unwrap(), semaphore.acquire().unwrap(), semaphore.acquire().unwrap()];
