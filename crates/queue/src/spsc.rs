@@ -265,6 +265,10 @@ impl<T: Plain> Receiver<T> {
     /// [`Moved`](TryRecvError::Moved); [`Corrupt`](TryRecvError::Corrupt).
     #[inline]
     pub fn try_recv(&mut self) -> Result<T, TryRecvError> {
+        // In a fork all sides are closed, and the messages that are known to wait are not there.
+        if self.role.segment().side(SENDERS) == Side::Closed && self.role.is_moved() {
+            return Err(TryRecvError::Moved);
+        }
         if self.head == self.limit.get() {
             self.look_for_data()?;
         }

@@ -169,6 +169,7 @@ fn a_message_that_a_process_gave_back_names_that_process() {
 }
 
 #[test]
+#[cfg_attr(feature = "portable", ignore = "it kills, and this backend is not kill-safe")]
 fn a_message_whose_holder_was_killed_is_delivered_again_and_names_it() {
     fn hold((here, receiver): (Sender, Receiver)) {
         let _lease = receiver.recv().unwrap();
@@ -196,6 +197,7 @@ fn a_message_whose_holder_was_killed_is_delivered_again_and_names_it() {
 }
 
 #[test]
+#[cfg_attr(feature = "portable", ignore = "it kills, and this backend is not kill-safe")]
 fn a_loan_whose_holder_was_killed_comes_back() {
     fn hold((here, sender, never): (Sender, Sender, Receiver)) {
         let _loan = sender.loan().unwrap();

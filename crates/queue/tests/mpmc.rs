@@ -325,6 +325,7 @@ fn each_of_several_that_sleep_for_room_gets_some() {
 }
 
 #[test]
+#[cfg_attr(feature = "portable", ignore = "it kills, and this backend is not kill-safe")]
 fn a_killed_process_is_no_sender_any_more_and_no_receiver() {
     fn stay((here, _sender, _receiver, never): (Sender<u64>, Sender<u64>, Receiver<u64>, Receiver<u64>)) {
         here.send(0).unwrap();

@@ -236,6 +236,7 @@ fn a_process_that_returns_closes_its_end() {
 }
 
 #[test]
+#[cfg_attr(feature = "portable", ignore = "it kills, and this backend is not kill-safe")]
 fn what_a_killed_sender_had_sent_is_received_and_then_the_end() {
     fn send_and_stay((mut sender, mut done, mut never): (Sender<u64>, Sender<u64>, Receiver<u64>)) {
         (1..=3).for_each(|item| sender.send(item).unwrap());
@@ -256,6 +257,7 @@ fn what_a_killed_sender_had_sent_is_received_and_then_the_end() {
 }
 
 #[test]
+#[cfg_attr(feature = "portable", ignore = "it kills, and this backend is not kill-safe")]
 fn a_killed_receiver_gives_values_back_to_the_sender() {
     fn receive_one_and_stay((mut receiver, mut done, mut never): (Receiver<u64>, Sender<u64>, Receiver<u64>)) {
         done.send(receiver.recv().unwrap()).unwrap();

@@ -24,14 +24,14 @@ pub enum Error {
     },
 
     /// No segment has this name.
-    #[error("there is no segment at {}: create it first, or use open_or_create", path.display())]
+    #[error("there is no segment at {}: check the name, or create it (open_or_create does)", path.display())]
     NotFound {
         /// Where it was looked for.
         path: PathBuf,
     },
 
     /// The name is taken by a segment that is whole.
-    #[error("there is a segment at {} already: open it, or remove it first (replace_stale replaces one that nobody uses)", path.display())]
+    #[error("there is a segment at {} already: open it, or remove it first (replace_stale replaces one that nobody living is attached to)", path.display())]
     Exists {
         /// Where it is.
         path: PathBuf,
@@ -135,7 +135,7 @@ pub enum Error {
 
     /// The segment was made by an incompatible version, or on a machine of another kind.
     #[error(
-        "the segment has {what} {found}, this library needs {expected}: build both programs with the same version of shmkit"
+        "the segment has {what} {found:#x}, this library needs {expected:#x}: build both programs with the same version and features of shmkit"
     )]
     Incompatible {
         /// What differs.

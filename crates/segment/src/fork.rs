@@ -3,7 +3,8 @@
 //! The child has copies of all handles and of their locks' descriptors. Left alone, it would keep its parent alive in the eyes of all
 //! others after the parent's death, and both would act as one peer. So, in the child, before `fork` returns:
 //!
-//! - the descriptor that holds the lock is replaced by a harmless one: the parent's death is seen as ever;
+//! - the descriptor that holds the lock is replaced by a harmless one: the parent's death is seen as ever. It is known here from the moment
+//!   it is opened, since another thread may fork while one attaches;
 //! - the segment's memory is replaced by zeros of the child's own, in which every role is closed: operations that are in a hurry and
 //!   do not ask find an empty object whose other side is gone, and nothing that the child does reaches anybody;
 //! - the attachment is marked defunct: operations that ask say [`Error::Forked`](crate::Error::Forked) or that the handle is another
@@ -14,8 +15,9 @@
 
 #![allow(unsafe_code)]
 
-use crate::Memory;
 use crate::life::Life;
+use crate::{Error, Memory, sys};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -38,13 +40,8 @@ impl Registration {
 #[cfg(not(loom))]
 pub(crate) fn register(memory: &Memory, life: &Life) -> Registration {
     let is_defunct = Arc::new(AtomicBool::new(false));
-    if let Life::Lock(life, _) = life {
-        use std::os::fd::AsRawFd;
-        list::enter(list::Attachment {
-            is_defunct: Arc::clone(&is_defunct),
-            life: life.as_raw_fd(),
-            range: memory.mapped_range(),
-        });
+    if !matches!(life, Life::Table(..)) {
+        list::enter(list::Attachment { is_defunct: Arc::clone(&is_defunct), range: memory.mapped_range() });
     }
     Registration { is_defunct }
 }
@@ -61,9 +58,51 @@ impl Registration {
 
 #[cfg(not(loom))]
 impl Registration {
-    /// Takes the attachment off the list, before its memory is unmapped and its descriptors are closed.
+    /// Takes the attachment off the list, before its memory is unmapped.
     pub(crate) fn end(&self) {
         list::leave(&self.is_defunct);
+    }
+}
+
+/// The descriptor that a peer's lock hangs on. A forked child has a harmless one in its place.
+pub(crate) struct LockFile(Option<OwnedFd>);
+
+impl LockFile {
+    /// Opens `file` by a description of its own.
+    pub(crate) fn reopen(file: BorrowedFd<'_>) -> Result<Self, Error> {
+        #[cfg(not(loom))]
+        return list::open_lock(|| sys::reopen(file)).map(|file| Self(Some(file)));
+        #[cfg(loom)]
+        sys::reopen(file).map(|file| Self(Some(file)))
+    }
+
+    /// One that was opened elsewhere, and came here by a socket.
+    pub(crate) fn received(file: OwnedFd) -> Self {
+        #[cfg(not(loom))]
+        let Ok(file) = list::open_lock(|| Ok::<_, std::convert::Infallible>(file));
+        Self(Some(file))
+    }
+
+    /// The descriptor, which is to go to another process.
+    pub(crate) fn into_file(mut self) -> OwnedFd {
+        let Some(file) = self.0.take() else { unreachable!("it has ended") };
+        #[cfg(not(loom))]
+        list::release_lock(&file);
+        file
+    }
+}
+
+impl Drop for LockFile {
+    fn drop(&mut self) {
+        #[cfg(not(loom))]
+        self.0.take().into_iter().for_each(list::close_lock);
+    }
+}
+
+impl AsFd for LockFile {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        // It is taken by `into_file` and by the drop, both of which are the end of it.
+        self.0.as_ref().map(AsFd::as_fd).unwrap_or_else(|| unreachable!("it has ended"))
     }
 }
 
@@ -73,47 +112,77 @@ mod list {
     use crate::role::CLOSED;
     use std::cell::RefCell;
     use std::mem::offset_of;
-    use std::os::fd::RawFd;
+    use std::os::fd::{AsRawFd, OwnedFd, RawFd};
     use std::sync::atomic::{AtomicBool, Ordering};
     use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError};
 
     pub(super) struct Attachment {
         pub(super) is_defunct: Arc<AtomicBool>,
-        /// What holds its lock.
-        pub(super) life: RawFd,
         /// Address and length of its memory.
         pub(super) range: Option<(usize, usize)>,
     }
 
-    static ATTACHMENTS: Mutex<Vec<Attachment>> = Mutex::new(Vec::new());
+    /// What a forked child must give up.
+    struct Lists {
+        attachments: Vec<Attachment>,
+        /// What peers' locks hang on, or are about to.
+        locks: Vec<RawFd>,
+    }
+
+    static LISTS: Mutex<Lists> = Mutex::new(Lists { attachments: Vec::new(), locks: Vec::new() });
 
     thread_local! {
-        /// Held by the thread that forks, so that the child finds the list whole.
-        static HELD: RefCell<Option<MutexGuard<'static, Vec<Attachment>>>> = const { RefCell::new(None) };
+        /// Held by the thread that forks, so that the child finds the lists whole.
+        static HELD: RefCell<Option<MutexGuard<'static, Lists>>> = const { RefCell::new(None) };
     }
 
-    fn attachments() -> MutexGuard<'static, Vec<Attachment>> {
-        ATTACHMENTS.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lists() -> MutexGuard<'static, Lists> {
+        LISTS.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn enter(attachment: Attachment) {
+    fn prepare_for_forks() {
         static HANDLERS: Once = Once::new();
         // SAFETY: the functions are of the right type and never go away. If there is no memory for them, a fork is as it would be without.
         HANDLERS.call_once(|| unsafe {
             libc::pthread_atfork(Some(before), Some(after_in_parent), Some(after_in_child));
         });
-        attachments().push(attachment);
+    }
+
+    pub(super) fn enter(attachment: Attachment) {
+        prepare_for_forks();
+        lists().attachments.push(attachment);
+    }
+
+    /// Opens what a lock will hang on, while nobody forks.
+    pub(super) fn open_lock<E>(open: impl FnOnce() -> Result<OwnedFd, E>) -> Result<OwnedFd, E> {
+        prepare_for_forks();
+        let mut lists = lists();
+        let lock = open()?;
+        lists.locks.push(lock.as_raw_fd());
+        Ok(lock)
+    }
+
+    /// Takes a lock off the list, as another process gets it.
+    pub(super) fn release_lock(lock: &OwnedFd) {
+        lists().locks.retain(|&other| other != lock.as_raw_fd());
+    }
+
+    /// Closes a lock, while nobody forks.
+    pub(super) fn close_lock(lock: OwnedFd) {
+        let mut lists = lists();
+        lists.locks.retain(|&other| other != lock.as_raw_fd());
+        drop(lock);
     }
 
     pub(super) fn leave(is_defunct: &Arc<AtomicBool>) {
-        let mut attachments = attachments();
+        let attachments = &mut lists().attachments;
         if let Some(index) = attachments.iter().position(|other| Arc::ptr_eq(&other.is_defunct, is_defunct)) {
             attachments.swap_remove(index);
         }
     }
 
     extern "C" fn before() {
-        let guard = attachments();
+        let guard = lists();
         // A thread that is being torn down has no such cell any more; then the list is not held, which is no worse than a race.
         let _ = HELD.try_with(|held| *held.borrow_mut() = Some(guard));
     }
@@ -124,10 +193,10 @@ mod list {
 
     extern "C" fn after_in_child() {
         let _ = HELD.try_with(|held| {
-            let Some(mut attachments) = held.borrow_mut().take() else { return };
-            for attachment in attachments.drain(..) {
+            let Some(mut lists) = held.borrow_mut().take() else { return };
+            lists.locks.drain(..).for_each(drop_lock);
+            for attachment in lists.attachments.drain(..) {
                 attachment.is_defunct.store(true, Ordering::Release);
-                drop_lock(attachment.life);
                 if let Some((address, length)) = attachment.range {
                     replace_memory(address, length);
                 }

@@ -4,13 +4,13 @@
 //! offset  size
 //!      0     8  magic            "shmkit\0" and a zero
 //!      8     4  version          of this layout
-//!     12     4  architecture     byte order and pointer width, as read by the creator
+//!     12     4  architecture     byte order and pointer width, as read by the creator; bit 15, it has the feature `portable`
 //!     16     4  kind             what object follows, four letters
 //!     20     4  peers            number of entries of the peer table
 //!     24     8  payload          size and alignment of the object's payload type, 32 bits each
 //!     32     8  tag              a name that users may give their payload type
 //!     40     8  length           of the whole segment, in bytes
-//!     48     8  boot             of the machine, in which it was created
+//!     48     8  boot             of the machine, in which it was created; 0 if its creator could not learn it
 //!     56     8  created          in milliseconds since 1970, for people to read
 //!     64    64  configuration    eight numbers that the object's layout follows from
 //!    128     4  ready            stored last by the creator
@@ -31,8 +31,8 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 pub(crate) const MAGIC: u64 = u64::from_le_bytes(*b"shmkit\0\0");
 /// The version of the layout that this library writes and reads.
 pub const LAYOUT_VERSION: u32 = 1;
-/// Reads differently on a machine with another byte order or pointer width.
-const ARCHITECTURE: u32 = 0x0102_0000 | usize::BITS;
+/// Reads differently on a machine with another byte order or pointer width, and in a program that wakes others in another way.
+const ARCHITECTURE: u32 = 0x0102_0000 | usize::BITS | if cfg!(feature = "portable") { 0x8000 } else { 0 };
 pub(crate) const READY: u32 = 0x5245_4459;
 
 /// More peers than any table may have.
@@ -204,7 +204,9 @@ impl Start {
         };
         compatible("layout version", identity.version, LAYOUT_VERSION)?;
         compatible("architecture", identity.architecture, ARCHITECTURE)?;
-        if identity.boot != crate::host::boot() {
+        // One that is unknown (0) is no other: what is whole must not be replaced because somebody could not learn what boot this is.
+        let boot = crate::host::boot();
+        if identity.boot != boot && identity.boot != 0 && boot != 0 {
             return Err(Error::EarlierBoot);
         }
         Ok(identity)

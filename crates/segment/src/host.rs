@@ -35,14 +35,17 @@ pub(crate) fn process_name() -> &'static str {
     NAME.get_or_init(|| read_to_string("/proc/self/comm").unwrap_or_default().trim_end().to_owned())
 }
 
-/// Which boot of the machine this is: the first half of the kernel's random id. 0 if unknown.
+/// Which boot of the machine this is: the first half of the kernel's random id. 0 if unknown: `/proc` may show processes only, or
+/// no descriptor may be left to read it.
 pub(crate) fn boot() -> u64 {
     static BOOT: OnceLock<u64> = OnceLock::new();
-    *BOOT.get_or_init(|| {
-        let id = read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
-        let digits: String = id.chars().filter(char::is_ascii_hexdigit).take(16).collect();
-        u64::from_str_radix(&digits, 16).unwrap_or(0)
-    })
+    if let Some(&boot) = BOOT.get() {
+        return boot;
+    }
+    let id = read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    let digits: String = id.chars().filter(char::is_ascii_hexdigit).take(16).collect();
+    // What is unknown now may be known the next time.
+    u64::from_str_radix(&digits, 16).map_or(0, |boot| *BOOT.get_or_init(|| boot))
 }
 
 /// Milliseconds on the monotonic clock, which all processes of a machine share.

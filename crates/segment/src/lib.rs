@@ -48,6 +48,7 @@
 //! | [`Options::name`], [`Options::file`] | programs that meet by a [name](Named) |
 //! | [`Options::raw`] | an embedder's own memory |
 //! | [`Options::private`] | the threads of one process |
+//! | the module `portable`, with the feature of that name | programs that meet by a name, where nobody is killed |
 //!
 //! What is shared with any program but this very one must be an object that withstands whatever they write:
 //! [`Object::HARDENED`].
@@ -81,6 +82,8 @@ mod error;
 mod fork;
 mod header;
 mod host;
+#[cfg(all(test, not(loom)))]
+mod layout_page;
 mod life;
 mod memory;
 mod object;
@@ -88,6 +91,8 @@ mod options;
 mod peers;
 mod plain;
 mod plan;
+#[cfg(all(feature = "portable", not(loom)))]
+pub mod portable;
 pub mod primitive;
 mod role;
 mod segment;

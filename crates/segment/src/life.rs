@@ -13,9 +13,12 @@
 //!
 //! Private segments, which no other process can see, use a table with the same rules; there, a peer "dies" when a test
 //! says so.
+//!
+//! Portable segments (see portable) have no locks, so nobody there is ever known to be dead.
 
 #![allow(unsafe_code)]
 
+use crate::fork::LockFile;
 use crate::{Error, PeerId, crash};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -30,9 +33,12 @@ const FIRST_ENTRY: i64 = 2;
 
 pub(crate) enum Life {
     /// An open file description that nobody else has, and the byte of the segment's door.
-    Lock(OwnedFd, i64),
+    Lock(LockFile, i64),
     /// A holder's number in a table of locks.
     Table(Arc<[AtomicU32]>, u32),
+    /// Nothing tells: every peer counts as alive until it leaves.
+    #[cfg(feature = "portable")]
+    Unknown,
 }
 
 static HOLDERS: AtomicU64 = AtomicU64::new(0);
@@ -50,15 +56,26 @@ impl Life {
     }
 
     /// The locks of a segment that starts `offset` bytes into `file`, which nobody else has open by this description.
-    pub(crate) fn lock(file: OwnedFd, offset: u64) -> Self {
+    pub(crate) fn lock(file: LockFile, offset: u64) -> Self {
         Self::Lock(file, LOCKS + (offset / ENTRY) as i64)
     }
 
     /// Another holder of locks of the same segment.
     pub(crate) fn another(&self) -> Result<Self, Error> {
         match self {
-            Self::Lock(file, door) => Ok(Self::Lock(crate::sys::reopen(file.as_fd())?, *door)),
+            Self::Lock(file, door) => Ok(Self::Lock(LockFile::reopen(file.as_fd())?, *door)),
             Self::Table(table, _) => Ok(Self::holder(Arc::clone(table))),
+            #[cfg(feature = "portable")]
+            Self::Unknown => Ok(Self::Unknown),
+        }
+    }
+
+    /// Whether there are locks by which to tell who is alive.
+    pub(crate) fn has_locks(&self) -> bool {
+        match self {
+            #[cfg(feature = "portable")]
+            Self::Unknown => false,
+            _ => true,
         }
     }
 
@@ -70,6 +87,8 @@ impl Life {
                 let lock = &table[usize::from(peer.0)];
                 Ok(lock.compare_exchange(0, *holder, Ordering::AcqRel, Ordering::Acquire).is_ok())
             }
+            #[cfg(feature = "portable")]
+            Self::Unknown => Ok(false),
         }
     }
 
@@ -78,6 +97,8 @@ impl Life {
         match self {
             Self::Lock(file, door) => unlock(file, byte_of(*door, peer)),
             Self::Table(table, _) => table[usize::from(peer.0)].store(0, Ordering::Release),
+            #[cfg(feature = "portable")]
+            Self::Unknown => {}
         }
     }
 
@@ -86,6 +107,8 @@ impl Life {
         match self {
             Self::Lock(file, door) => anyone_has(file.as_fd(), byte_of(*door, peer), 1),
             Self::Table(table, holder) => ![0, *holder].contains(&table[usize::from(peer.0)].load(Ordering::Acquire)),
+            #[cfg(feature = "portable")]
+            Self::Unknown => true,
         }
     }
 }
@@ -124,7 +147,7 @@ impl Drop for Door {
 }
 
 /// Takes a lock for an open file description, unless another one holds it. Costs about a microsecond.
-fn try_lock(file: &OwnedFd, byte: i64) -> Result<bool, Error> {
+fn try_lock(file: &impl AsFd, byte: i64) -> Result<bool, Error> {
     crash::site("lock");
     match fcntl(file.as_fd(), libc::F_OFD_SETLK, &mut range(libc::F_WRLCK, byte, 1)) {
         Ok(()) => Ok(true),
@@ -138,7 +161,7 @@ fn try_lock(file: &OwnedFd, byte: i64) -> Result<bool, Error> {
 }
 
 /// Gives a lock back. An error would mean that it was not held.
-fn unlock(file: &OwnedFd, byte: i64) {
+fn unlock(file: &impl AsFd, byte: i64) {
     crash::site("unlock");
     let _ = fcntl(file.as_fd(), libc::F_OFD_SETLK, &mut range(libc::F_UNLCK, byte, 1));
 }

@@ -138,17 +138,12 @@ fn describe(name: String, path: PathBuf, status: &Metadata) -> Listing {
         }
         Err(_) => return listing,
     };
-    let Ok(length) = sys::file_length(file.as_fd()) else {
-        listing.state = State::Other;
-        return listing;
-    };
-    let start = sys::read_start(file.as_fd(), length);
-    listing.state = State::judge(&start);
-    if let (State::Whole, Ok(start)) = (listing.state, start) {
-        let identity = start.identity;
+    let header = sys::read_identity(file.as_fd());
+    listing.state = State::of(&header);
+    if let Ok(identity) = header {
         listing.kind = identity.kind.to_le_bytes().escape_ascii().to_string();
         listing.age = Duration::from_millis(crate::host::milliseconds_since_1970().saturating_sub(identity.created));
-        listing.peers = read_peers(file.as_fd(), length, identity.peers as usize);
+        listing.peers = read_peers(file.as_fd(), identity.peers as usize);
         listing.alive = listing.peers.iter().filter(|peer| peer.is_alive()).count();
         listing.dead = listing.peers.len() - listing.alive;
     }
@@ -156,9 +151,10 @@ fn describe(name: String, path: PathBuf, status: &Metadata) -> Listing {
 }
 
 /// Copies the table of peers out of a file, as far as it goes.
-fn read_peers(file: BorrowedFd<'_>, length: usize, peers: usize) -> Vec<Peer> {
+fn read_peers(file: BorrowedFd<'_>, peers: usize) -> Vec<Peer> {
     const TABLE: usize = size_of::<crate::header::Header>();
     const ENTRY: usize = size_of::<PeerEntry>();
+    let length = sys::file_length(file).unwrap_or(0);
     let places = peers.min(MAX_PEERS).min(length.saturating_sub(TABLE) / ENTRY);
     let mut table = vec![0; places * ENTRY];
     if sys::read_at(file, &mut table, TABLE as u64).is_err() {

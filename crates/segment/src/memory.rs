@@ -40,6 +40,9 @@ unsafe impl Sync for Mapping {}
 enum Backing {
     /// Unmapped when nobody needs them any more.
     Mapped(#[allow(dead_code, reason = "kept for its drop")] memmap2::MmapRaw),
+    /// As above, in another crate's way.
+    #[cfg(feature = "portable")]
+    Portable(#[allow(dead_code, reason = "kept for its drop")] shared_memory::Shmem),
     /// An embedder's.
     Lent,
 }
@@ -73,6 +76,13 @@ impl Memory {
     fn new(map: memmap2::MmapRaw) -> Self {
         let base = NonNull::new(map.as_mut_ptr()).unwrap_or(NonNull::dangling());
         Self(Arc::new(Mapping { base, length: map.len(), backing: Backing::Mapped(map) }))
+    }
+
+    /// What the crate `shared_memory` has mapped.
+    #[cfg(all(feature = "portable", not(loom)))]
+    pub(crate) fn portable(map: shared_memory::Shmem) -> Self {
+        let base = NonNull::new(map.as_ptr()).unwrap_or(NonNull::dangling());
+        Self(Arc::new(Mapping { base, length: map.len(), backing: Backing::Portable(map) }))
     }
 
     /// Memory that somebody else maps.
@@ -111,7 +121,8 @@ impl Memory {
     /// The range of addresses that this process has mapped for it, if it has, and not borrowed it.
     #[cfg(not(loom))]
     pub(crate) fn mapped_range(&self) -> Option<(usize, usize)> {
-        matches!(self.0.backing, Backing::Mapped(_)).then(|| (self.0.base.addr().get(), self.0.length))
+        let is_own = !matches!(self.0.backing, Backing::Lent);
+        is_own.then(|| (self.0.base.addr().get(), self.0.length))
     }
 
     /// A view of one `T`.

@@ -17,7 +17,8 @@
 //! that has just lost its name, and nobody takes a name from the new file that has just got it. The lock falls with its holder, and
 //! one that is stopped inside costs the others [`Error::Busy`].
 
-use crate::header::{Layout, Start};
+use crate::fork::LockFile;
+use crate::header::{Identity, Layout};
 use crate::life::{self, Door, Life};
 use crate::segment::{Opened, Size};
 use crate::{Configuration, Error, Memory, Object, Options, Segment, sys};
@@ -215,7 +216,7 @@ impl Named {
         let data = sys::unnamed_file(path, self.mode)?;
         sys::allocate(&data, length)?;
         let memory = Memory::shared(&data, length, self.options.advice())?;
-        let life = Life::lock(sys::reopen(data.as_fd())?, 0);
+        let life = Life::lock(LockFile::reopen(data.as_fd())?, 0);
         let segment = Opened::found(memory, layout, configuration, self.options.advice(), Some(data)).settle(life)?;
         let file = segment.as_file().ok_or(Error::NotTransferable("made of a file above"))?;
         Ok(sys::link(file, path)?.then_some(segment))
@@ -225,7 +226,7 @@ impl Named {
     fn attach<O: Object>(&self, path: &Path) -> Result<Option<Arc<Segment<O>>>, Error> {
         const { assert!(O::HARDENED, "this object must not be shared with strangers: see Object::HARDENED") }
         let data = self.open_file(path)?;
-        let life = Life::lock(sys::reopen(data.as_fd())?, 0);
+        let life = Life::lock(LockFile::reopen(data.as_fd())?, 0);
         let Some(_inside) = enter(&data, path)? else { return Ok(None) };
         let segment = Opened::<O>::file(data, Size::Trusted)?.attach(life)?;
         segment.reap_dead();
@@ -241,12 +242,13 @@ impl Named {
             let file = self.open_file(path)?;
             let Some(_inside) = enter(&file, path)? else { continue };
             let nobody_is_there = !life::is_anyone_alive(file.as_fd());
-            let may_go = match State::of(&file)? {
-                State::NeverReady | State::EarlierBoot => nobody_is_there,
-                State::Whole | State::Incompatible => nobody_is_there && self.replace_stale,
-                State::Other | State::Unreadable => false,
+            let may_go = match sys::read_identity(file.as_fd()) {
+                Err(Error::Incomplete | Error::EarlierBoot) => true,
+                Ok(_) | Err(Error::Incompatible { .. }) => self.replace_stale,
+                // Nobody knows what it is.
+                Err(error) => return Err(error),
             };
-            if !may_go {
+            if !(may_go && nobody_is_there) {
                 return Err(Error::Exists { path: path.into() });
             }
             return sys::unlink(path);
@@ -343,19 +345,10 @@ pub enum State {
 }
 
 impl State {
-    pub(crate) fn of(file: &OwnedFd) -> Result<Self, Error> {
-        let length = sys::file_length(file.as_fd())?;
-        Ok(Self::judge(&sys::read_start(file.as_fd(), length)))
-    }
-
-    pub(crate) fn judge(start: &Result<Start, Error>) -> Self {
-        let verdict = match start {
-            Ok(start) => start.check_origin().map(drop),
-            Err(Error::Incomplete) => return Self::NeverReady,
-            Err(_) => return Self::Other,
-        };
-        match verdict {
-            Ok(()) => Self::Whole,
+    /// What a header says, or why it says nothing.
+    pub(crate) fn of(header: &Result<Identity, Error>) -> Self {
+        match header {
+            Ok(_) => Self::Whole,
             Err(Error::Incomplete) => Self::NeverReady,
             Err(Error::EarlierBoot) => Self::EarlierBoot,
             Err(Error::Incompatible { .. }) => Self::Incompatible,

@@ -101,7 +101,7 @@ impl Options {
         let layout = Layout::<O>::new(&configuration, self.peers)?;
         let (data, length) = crate::sys::sealed_memory(layout.plan.length(), self.huge_pages)?;
         let memory = Memory::shared(&data, length, self.advice())?;
-        let life = Life::lock(crate::sys::reopen(data.as_fd())?, 0);
+        let life = Life::lock(crate::fork::LockFile::reopen(data.as_fd())?, 0);
         Opened::found(memory, layout, configuration, self.advice(), Some(data)).settle(life)
     }
 

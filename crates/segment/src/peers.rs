@@ -376,6 +376,14 @@ fn enter(table: &[PeerEntry], life: &Life) -> Result<Entry, Error> {
         if entry.state.load(Ordering::Acquire) != FREE {
             continue;
         }
+        if !life.has_locks() {
+            // Without locks the entry itself is what is taken, and no death gives it back. Acquire: after the sweep of who left it.
+            if entry.state.compare_exchange(FREE, LIVE, Ordering::Acquire, Ordering::Relaxed).is_ok() {
+                mark_live(entry);
+                return Ok(Entry::Entered(peer));
+            }
+            continue;
+        }
         if !life.try_lock(peer)? {
             outcome = Entry::BeingLeft;
             continue;
@@ -390,7 +398,7 @@ fn enter(table: &[PeerEntry], life: &Life) -> Result<Entry, Error> {
     Ok(outcome)
 }
 
-/// Begins the life of a new peer in an entry that its lock holder has.
+/// Begins the life of a new peer in an entry that is its own.
 fn mark_live(entry: &PeerEntry) {
     let generation = entry.generation.load(Ordering::Relaxed);
     entry.generation.store(generation.wrapping_add(1), Ordering::Relaxed);

@@ -1,9 +1,10 @@
 //! Segments in memory that an embedder has mapped: its own arena, a driver's buffer, another toolkit's segment.
 
+use crate::fork::LockFile;
 use crate::header::{Header, Layout};
 use crate::life::Life;
 use crate::segment::Opened;
-use crate::{Configuration, Error, Memory, Object, Options, Plan, Segment, sys};
+use crate::{Configuration, Error, Memory, Object, Options, Plan, Segment};
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
@@ -14,7 +15,8 @@ pub enum Liveness {
     File {
         /// The file, opened for reading and writing. It is opened anew through `/proc/self/fd`, so that a lock has a description of its own.
         file: OwnedFd,
-        /// Where the segment starts: a multiple of 128 by which it is told from other segments whose peers use the same file.
+        /// Where the segment starts: a multiple of 128 by which it is told from other segments whose peers use the same file. In a file
+        /// of another kind, choose places that are as far from each other as if the segments, with their [length](Options::length), lay there.
         offset: u64,
     },
     /// There is but one process, so they live and die together. The memory is not shared, or nobody else attaches to it.
@@ -42,8 +44,8 @@ impl Raw {
     /// Makes a new segment, whatever lay in the memory before. Nobody may be attached to it.
     ///
     /// # Errors
-    /// [`Error::Geometry`] if `configuration` makes no sense, or the memory is too small or begins in the wrong place; [`Error::System`]
-    /// if the file for liveness cannot be opened anew.
+    /// [`Error::Geometry`] if `configuration` makes no sense, the memory is too small or begins in the wrong place, or `offset` is no
+    /// multiple of 128; [`Error::System`] if the file for liveness cannot be opened anew.
     pub fn create<O: Object>(self, configuration: Configuration) -> Result<Arc<Segment<O>>, Error> {
         const { assert!(O::HARDENED, "this object must not be shared with strangers: see Object::HARDENED") }
         let layout = Layout::<O>::new(&configuration, self.options.peers)?;
@@ -78,7 +80,11 @@ pub(crate) const TOO_SMALL: Error = Error::Geometry("the memory is smaller than 
 impl Liveness {
     fn life(self, peers: usize) -> Result<Life, Error> {
         match self {
-            Self::File { file, offset } => Ok(Life::lock(sys::reopen(file.as_fd())?, offset)),
+            // Less than that apart, two segments would have the same locks.
+            Self::File { offset, .. } if !offset.is_multiple_of(128) => {
+                Err(Error::Geometry("the place among the locks of a file is not a multiple of 128"))
+            }
+            Self::File { file, offset } => Ok(Life::lock(LockFile::reopen(file.as_fd())?, offset)),
             Self::SingleProcess => Ok(Life::table(peers)),
         }
     }

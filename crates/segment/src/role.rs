@@ -143,6 +143,9 @@ pub struct Role<O: Object> {
 
 impl<O: Object> Role<O> {
     pub(crate) fn take(segment: Arc<Segment<O>>, role: usize) -> Self {
+        if segment.is_defunct() {
+            return Self { segment, role, moved: AtomicBool::new(true) };
+        }
         segment.enroll(role, segment.me());
         Self::counted(segment, role)
     }

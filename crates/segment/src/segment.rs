@@ -3,7 +3,7 @@
 //! To attach: check the header's bytes without mapping them, map, lock a place in the table of [peers](crate::peers), and view
 //! the object. Nothing that is read is believed before it was checked, and a failure anywhere leaves nothing behind.
 
-use crate::fork::{self, Registration};
+use crate::fork::{self, LockFile, Registration};
 use crate::header::{Header, Layout, PeerEntry};
 use crate::life::Life;
 use crate::peers::{LIVE, find_place};
@@ -144,7 +144,7 @@ impl<O: Object> Segment<O> {
         if table.get(usize::from(me)).is_none_or(|entry| entry.state.load(Ordering::Acquire) != LIVE) {
             return Err(Error::Corrupt("the place that was kept for this process is not its own"));
         }
-        Ok(Self::new(opened, Life::lock(life, 0), PeerId(me)))
+        Ok(Self::new(opened, Life::lock(LockFile::received(life), 0), PeerId(me)))
     }
 
     /// Checks that `data` is a whole, sealed segment that holds an `O`, without mapping it or becoming a peer.
@@ -177,13 +177,13 @@ impl<O: Object> Segment<O> {
     pub(crate) fn invite(&self) -> Result<(PeerId, OwnedFd, OwnedFd), Error> {
         self.check_not_forked()?;
         let data = self.data.as_ref().ok_or(Error::NotTransferable(
-            "a private segment cannot be handed to another process: create it as an anonymous one",
+            "a private segment, like one in an embedder's memory or a portable one, cannot be handed to another process: create it as an anonymous one",
         ))?;
         let life = self.life.another()?;
         let data = sys::duplicate(data)?;
         let peer = self.admit(&life)?;
-        let Life::Lock(life, _) = life else { unreachable!("a segment with a file has locks") };
-        Ok((peer, data, life))
+        let Life::Lock(lock, _) = life else { unreachable!("a segment with a file has locks") };
+        Ok((peer, data, lock.into_file()))
     }
 
     /// The object in the segment.

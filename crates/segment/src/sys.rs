@@ -2,7 +2,7 @@
 
 #![allow(unsafe_code)]
 
-use crate::header::Start;
+use crate::header::{Identity, MAGIC, Start};
 use crate::{Error, crash};
 use rustix::fs::{AtFlags, CWD, FallocateFlags, FileType, MemfdFlags, Mode, OFlags, SealFlags, Stat};
 use rustix::io::Errno;
@@ -56,12 +56,17 @@ fn seal(file: &OwnedFd) -> Result<(), Error> {
     })
 }
 
-/// Allots `length` bytes to an empty file.
-pub(crate) fn allocate(file: &OwnedFd, length: usize) -> Result<(), Error> {
-    // The kernel would not only refuse a file beyond this limit but send SIGXFSZ, which ends the process.
+/// Whether a file may be so long: the kernel would not only refuse one beyond this limit but send SIGXFSZ, which ends the process.
+pub(crate) fn check_file_limit(length: usize) -> Result<(), Error> {
     if rustix::process::getrlimit(rustix::process::Resource::Fsize).current.is_some_and(|limit| limit < length as u64) {
         return Err(Error::NoSpace { bytes: length, source: Errno::FBIG.into() });
     }
+    Ok(())
+}
+
+/// Allots `length` bytes to an empty file.
+pub(crate) fn allocate(file: &OwnedFd, length: usize) -> Result<(), Error> {
+    check_file_limit(length)?;
     crash::site("fallocate");
     rustix::io::retry_on_intr(|| rustix::fs::fallocate(file, FallocateFlags::empty(), 0, length as u64)).map_err(
         |cause| match cause {
@@ -119,13 +124,19 @@ pub(crate) fn read_start(file: BorrowedFd<'_>, length: usize) -> Result<Start, E
         // What was never written to counts as never completed. If it cannot be read, the zeros say the same.
         let some = &mut bytes[..length.min(size_of::<Start>())];
         let _ = read_at(file, some, 0);
-        return Err(match some.iter().all(|&byte| byte == 0) {
-            true => Error::Incomplete,
-            false => Error::Corrupt("it is shorter than a header"),
+        return Err(match start.identity.magic {
+            _ if start.as_bytes().iter().all(|&byte| byte == 0) => Error::Incomplete,
+            MAGIC => Error::Corrupt("it is shorter than a header"),
+            found => Error::NotASegment { found },
         });
     }
     read_at(file, bytes, 0)?;
     Ok(start)
+}
+
+/// What the segment in a file is, if it is one that this library could use.
+pub(crate) fn read_identity(file: BorrowedFd<'_>) -> Result<Identity, Error> {
+    read_start(file, file_length(file)?)?.check_origin()
 }
 
 /// Reads bytes of a file without mapping it: if it shrinks meanwhile, that is an error and not a signal.
@@ -175,6 +186,7 @@ pub(crate) fn unnamed_file(path: &Path, mode: u32) -> Result<OwnedFd, Error> {
             }
             Errno::NOENT | Errno::NOTDIR => "the directory does not exist: create it first",
             Errno::ACCESS | Errno::PERM | Errno::ROFS => "check that this user may write to the directory",
+            Errno::NOSPC | Errno::DQUOT => "the file system is full",
             _ => OPEN_FILES,
         };
         Error::named(path, "create", hint, cause)
@@ -203,8 +215,8 @@ pub(crate) fn link(file: BorrowedFd<'_>, path: &Path) -> Result<bool, Error> {
 pub(crate) fn open_file(path: &Path) -> Result<OwnedFd, Error> {
     crash::site("open");
     let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-    rustix::fs::open(path, flags, Mode::empty()).map_err(|cause| match cause {
-        Errno::NOENT => Error::NotFound { path: path.into() },
+    let file = rustix::fs::open(path, flags, Mode::empty()).map_err(|cause| match cause {
+        Errno::NOENT | Errno::NOTDIR => Error::NotFound { path: path.into() },
         Errno::LOOP => Error::NotAFile { path: path.into(), what: "a symbolic link" },
         Errno::ISDIR => Error::NotAFile { path: path.into(), what: "a directory" },
         Errno::NXIO | Errno::NODEV => Error::NotAFile { path: path.into(), what: "a socket or a device" },
@@ -214,8 +226,15 @@ pub(crate) fn open_file(path: &Path) -> Result<OwnedFd, Error> {
             "it belongs to somebody else: its owner can share it by creating it with a wider mode",
             cause,
         ),
+        Errno::ROFS => Error::named(path, "open", "the file system is read-only, and peers write", cause),
         _ => Error::named(path, "open", OPEN_FILES, cause),
-    })
+    })?;
+    let what = match FileType::from_raw_mode(status(file.as_fd())?.st_mode) {
+        FileType::RegularFile => return Ok(file),
+        FileType::Fifo => "a pipe",
+        _ => "a device",
+    };
+    Err(Error::NotAFile { path: path.into(), what })
 }
 
 /// Whether `path` still is the name of this open file.

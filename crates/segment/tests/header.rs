@@ -56,12 +56,13 @@ fn a_whole_segment_is_verified_and_its_configuration_read() {
 }
 
 #[test]
-fn every_truncation_is_corrupt_or_nothing_at_all() {
+fn every_truncation_is_an_error() {
     let (bytes, handle) = whole();
     for length in 0..bytes.len() {
         let outcome = verify(&bytes[..length]);
         let expected = match length {
             0 => matches!(outcome, Err(Error::Incomplete)),
+            1..6 => matches!(outcome, Err(Error::NotASegment { .. })),
             _ => matches!(outcome, Err(Error::Corrupt(_))),
         };
         assert!(expected, "{length}: {outcome:?}");

@@ -187,10 +187,12 @@ fn what_is_not_a_segment_is_never_replaced() {
     for named in [name.named(), name.named().replace_stale(true)] {
         assert!(matches!(open(&named), Err(Error::NotASegment { .. })));
         assert!(matches!(open_or_create(&named), Err(Error::NotASegment { .. })));
-        assert!(matches!(create(&named), Err(Error::Exists { .. })));
+        assert!(matches!(create(&named), Err(Error::NotASegment { .. })));
     }
     assert_eq!(inspect(name.path()).unwrap().state, State::Other);
     assert_eq!(fs::read(name.path()).unwrap(), text.as_bytes());
+    name.write(b"too short, too");
+    assert!(matches!(open(&name.named()), Err(Error::NotASegment { .. })));
     assert_eq!(remove_stale_here(&name, true), 0);
 }
 
@@ -408,7 +410,12 @@ fn every_truncation_and_flipped_bit_of_a_file_is_an_error_or_harmless() {
     for length in 0..whole.len() {
         name.write(&whole[..length]);
         let outcome = open(&small());
-        assert!(matches!(outcome, Err(Error::Corrupt(_) | Error::Incomplete)), "{length}: {:?}", outcome.err());
+        let expected = match length {
+            0 => matches!(outcome, Err(Error::Incomplete)),
+            1..6 => matches!(outcome, Err(Error::NotASegment { .. })),
+            _ => matches!(outcome, Err(Error::Corrupt(_))),
+        };
+        assert!(expected, "{length}: {:?}", outcome.err());
     }
     for bit in 0..whole.len() * 8 {
         let mut flipped = whole.clone();

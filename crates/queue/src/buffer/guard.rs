@@ -28,14 +28,16 @@ impl<'a, O: Object> Loan<'a, O> {
     /// Costs an exchange for the message's place in the queue, one to move the index, a fence, and a system call if somebody must be woken.
     ///
     /// # Errors
-    /// [`SendError::TooLarge`] if there are not so many; [`SendError::Disconnected`] if nobody receives any more.
+    /// [`SendError::TooLarge`] if there are not so many; [`SendError::Disconnected`] if nobody receives any more; [`SendError::Moved`] in a
+    /// fork.
     pub fn send(mut self, length: usize) -> Result<(), SendError> {
         let limit = self.len();
         if length > limit {
             return Err(SendError::TooLarge { length, limit });
         }
         if self.sender.role.segment().side(self.sender.receivers) == Side::Closed {
-            return Err(SendError::Disconnected);
+            let is_moved = self.sender.role.is_moved();
+            return Err(if is_moved { SendError::Moved } else { SendError::Disconnected });
         }
         if let Some(claim) = self.claim.take() {
             self.sender.queue.send(claim, length, self.sender.me).map_err(|_| SendError::Corrupt)?;

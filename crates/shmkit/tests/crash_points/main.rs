@@ -40,6 +40,7 @@ fn every_operation_survives_a_kill_at_every_site() {
     pool::worker_costs_nothing_with_a_retry();
     named::creator();
     named::opener();
+    named::opener_of_what_was_left();
     named::heir();
     named::reclaimer();
     named::replacer();

@@ -54,9 +54,11 @@ fn assert_usable(name: &Name, at_least: &[u64], at_most: &[u64]) {
 fn send_one((orders, name): (Orders, String)) {
     let mut ledger = orders.arm();
     let segment = open_or_create(&named(&name)).unwrap();
-    mpmc::Sender::of(&segment).send(1).unwrap();
+    let sender = mpmc::Sender::of(&segment);
+    sender.clone().send(1).unwrap();
     ledger.note(1);
-    drop(segment);
+    assert!(segment.peers().iter().any(|peer| segment.is_alive(peer) && segment.pid(peer.id()) == peer.pid()));
+    drop((sender, segment));
     crash::disarm();
 }
 
@@ -83,7 +85,18 @@ pub(crate) fn opener() {
     });
 }
 
-/// Both places are taken by the dead, so that the victim inherits one.
+/// Everybody has left, and their roles are to begin anew.
+pub(crate) fn opener_of_what_was_left() {
+    at_every_site("named: opener of what was left", |orders| {
+        let name = Name::new("left");
+        assert_usable(&name, &[], &[]);
+        let done = came_through(spawn(send_one, (orders.clone(), name.0.clone())).unwrap());
+        assert_usable(&name, &orders.ledger(), &[1]);
+        done
+    });
+}
+
+/// All places are taken by the dead, so that the victim inherits one.
 pub(crate) fn heir() {
     at_every_site("named: heir of a dead peer", |orders| {
         let name = Name::new("heir");
