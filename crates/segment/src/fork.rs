@@ -12,6 +12,9 @@
 //!
 //! `posix_spawn` and `vfork` do not come here and need not: they execute another program at once, which closes the descriptors.
 //! A bare `clone` system call does not come here either, and is not supported. Memory that an embedder mapped is left as it is.
+//!
+//! Not covered is a handle that another thread is just passing on: if its receiver dies, it counts as alive until the fork ends or executes
+//! another program.
 
 #![allow(unsafe_code)]
 

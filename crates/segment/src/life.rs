@@ -21,7 +21,7 @@
 use crate::fork::LockFile;
 use crate::{Error, PeerId, crash};
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
@@ -129,19 +129,23 @@ pub(crate) fn is_anyone_alive(file: BorrowedFd<'_>) -> bool {
 
 /// The right to come in by name, or to put another segment in the place of this one: one process at a time has it, until this is
 /// dropped, or the process is gone.
-pub(crate) struct Door(OwnedFd);
+pub(crate) struct Door(LockFile);
 
 impl Door {
-    /// Takes the door of the segment that fills `file`, if nobody else has it.
-    pub(crate) fn try_enter(file: &OwnedFd) -> Result<Option<Self>, Error> {
-        // The lock is the open file description's, of which this is one more descriptor: it must be given back and does not fall by a close.
-        let file = crate::sys::duplicate(file)?;
-        Ok(try_lock(&file, LOCKS)?.then(|| Self(file)))
+    /// The door of the segment that fills `file`, in front of which this process stands.
+    pub(crate) fn of(file: BorrowedFd<'_>) -> Result<Self, Error> {
+        LockFile::reopen(file).map(Self)
+    }
+
+    /// Goes in unless somebody else is inside.
+    pub(crate) fn try_enter(&self) -> Result<bool, Error> {
+        try_lock(&self.0, LOCKS)
     }
 }
 
 impl Drop for Door {
     fn drop(&mut self) {
+        // Not left to the close: a process that is just being started has a copy of the descriptor for a moment.
         unlock(&self.0, LOCKS);
     }
 }

@@ -310,8 +310,9 @@ pub(crate) fn enter(file: &OwnedFd, path: &Path) -> Result<Option<Door>, Error> 
     let start = Instant::now();
     let mut nap = Duration::from_micros(50);
     let status = sys::status(file.as_fd())?;
+    let door = Door::of(file.as_fd())?;
     loop {
-        if let Some(door) = Door::try_enter(file)? {
+        if door.try_enter()? {
             return Ok(sys::is_named(&status, path).then_some(door));
         }
         if !sys::is_named(&status, path) {

@@ -42,7 +42,7 @@ fn without_proc(hide: fn()) {
     assert!(crate::entries(directory.path()).is_empty());
 
     // What is whole is not taken for that of another boot, which would be replaced.
-    assert!(matches!(there.create::<Journal>(configuration(64)), Err(Error::Exists { .. })));
+    says_that_proc_is_missing(there.create(configuration(64)));
     let listings = list().unwrap();
     assert!(listings.len() == 1 && listings[0].name == "there" && listings[0].state == State::Whole, "{listings:?}");
     assert!(remove_stale(false).unwrap().is_empty());
