@@ -4,8 +4,11 @@
 
 #[path = "../../segment/tests/forked/mod.rs"]
 mod forked;
+#[path = "../../segment/tests/harness/mod.rs"]
+mod harness;
 
 use forked::{end_after, fork};
+use harness::alone;
 use shmkit_process::spawn;
 use shmkit_queue::{
     RecvError, RecvTimeoutError, SendError, SendTimeoutError, TryRecvError, TrySendError, buffer, mpmc, spsc,
@@ -15,11 +18,6 @@ use std::cell::RefCell;
 use std::time::{Duration, Instant};
 
 const LONG: Duration = Duration::from_secs(1000);
-
-/// Runs `test` in a process of its own, with one thread, which ends if it hangs.
-fn alone(test: fn(())) {
-    spawn(test, ()).unwrap().join().unwrap();
-}
 
 /// Handles that are gone in the fork that takes them, and still there in its parent.
 fn kept<T>(handles: T) -> RefCell<Option<T>> {

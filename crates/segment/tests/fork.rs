@@ -2,16 +2,18 @@
 #![cfg(not(loom))]
 
 mod forked;
+mod harness;
 mod journal;
 #[path = "../../process/tests/rendezvous/mod.rs"]
 mod rendezvous;
 
 use forked::{end_after, fork};
+use harness::{Name, alone, kill};
 use journal::Event::{Swept, Woken};
 use journal::{Journal, anonymous, configuration};
 use rendezvous::{Rendezvous, arrive, stay};
-use shmkit_process::{JoinError, JoinHandle, SpawnError, spawn};
-use shmkit_segment::{Error, Options, Peer, PeerId, Role, Segment, Side, remove, send, transfer};
+use shmkit_process::{SpawnError, spawn};
+use shmkit_segment::{Error, Options, Peer, PeerId, Role, Segment, Side, send, transfer};
 use std::cell::RefCell;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
@@ -19,35 +21,6 @@ use std::slice;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Barrier};
 use std::thread;
-use std::time::Duration;
-
-/// Runs `test` in a process of its own, with one thread.
-fn alone(test: fn(())) {
-    let mut child = spawn(test, ()).unwrap();
-    child.join_timeout(Duration::from_secs(120)).expect("it hangs").unwrap();
-}
-
-fn kill<R: serde::Serialize + serde::de::DeserializeOwned + std::fmt::Debug>(child: JoinHandle<R>) {
-    child.kill().unwrap();
-    assert!(matches!(child.join(), Err(JoinError::Exited { .. })));
-}
-
-/// A segment's name, which goes with this unless it is a fork's copy.
-struct Name(String);
-
-impl Name {
-    fn new() -> Self {
-        Self(format!("fork-{}", std::process::id()))
-    }
-}
-
-impl Drop for Name {
-    fn drop(&mut self) {
-        if self.0.ends_with(&format!("-{}", std::process::id())) {
-            let _ = remove(&self.0);
-        }
-    }
-}
 
 /// Everything that others can see of a segment.
 #[derive(Debug, PartialEq)]

@@ -1,10 +1,12 @@
 //! Segments that are found by name or by path: creating, opening, keeping, replacing, removing, and the races between them.
 #![cfg(not(loom))]
 
+mod harness;
 mod journal;
 #[path = "../../process/tests/rendezvous/mod.rs"]
 mod rendezvous;
 
+use harness::{Name, alone};
 use journal::Event::{Swept, Woken};
 use journal::{Journal, configuration};
 use rendezvous::{Rendezvous, arrive, stay};
@@ -17,24 +19,11 @@ use std::io::Read;
 use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-/// A name that no other test has, free again at the end.
-struct Name(String);
-
 impl Name {
-    fn new() -> Self {
-        static NUMBER: AtomicU32 = AtomicU32::new(0);
-        Self(format!("test-{}-{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed)))
-    }
-
     fn named(&self) -> Named {
         named(&self.0)
-    }
-
-    fn path(&self) -> PathBuf {
-        format!("/dev/shm/shmkit-{}", self.0).into()
     }
 
     /// Puts a file in its place that no creator of a segment would leave.
@@ -45,12 +34,6 @@ impl Name {
 
     fn overwrite(&self, offset: u64, content: &[u8]) {
         File::options().write(true).open(self.path()).unwrap().write_all_at(content, offset).unwrap();
-    }
-}
-
-impl Drop for Name {
-    fn drop(&mut self) {
-        let _ = fs::remove_file(self.path());
     }
 }
 
@@ -238,9 +221,9 @@ fn names_that_cannot_be_are_refused() {
         assert!(matches!(create(&named(name)), Err(Error::Name { .. })), "{name:?}");
         assert!(matches!(remove(name), Err(Error::Name { .. })), "{name:?}");
     }
-    let name = Name(format!("{:x>248}", std::process::id()));
+    let name = Name::of(format!("{:x>248}", std::process::id()), "shmkit-");
     assert!(create(&name.named()).is_ok());
-    let name = Name(format!("naïve name, {} 名", std::process::id()));
+    let name = Name::of(format!("naïve name, {} 名", std::process::id()), "shmkit-");
     assert!(create(&name.named()).is_ok());
     assert!(list().unwrap().iter().any(|listing| listing.name == name.0));
 }
@@ -360,7 +343,7 @@ fn replacing_all_the_time_leaves_one_whole_segment() {
 #[test]
 fn a_thousand_kills_leave_a_segment_that_opens() {
     // In a process of its own, which has no other threads whose descriptors would be counted.
-    spawn(|()| kill_a_thousand(), ()).unwrap().join().unwrap();
+    alone(|()| kill_a_thousand());
 }
 
 fn kill_a_thousand() {

@@ -4,16 +4,18 @@
 //! between processes that are really killed and stopped.
 #![cfg(not(loom))]
 
+mod harness;
 mod journal;
 #[path = "../../process/tests/rendezvous/mod.rs"]
 mod rendezvous;
 
+use harness::{alone, kill};
 use journal::Event::{Swept, Woken};
 use journal::{DIE_SWEEPING, Journal, anonymous, configuration, pack, unpack};
 use rendezvous::{Rendezvous, arrive, stay};
 use rustix::process::{Resource, Rlimit, Signal, WaitId, WaitIdOptions};
 use serde::{Deserialize, Deserializer, Serialize};
-use shmkit_process::{JoinError, JoinHandle, spawn};
+use shmkit_process::{JoinError, spawn};
 use shmkit_segment::primitive::Ordering;
 use shmkit_segment::{Error, Options, PeerId, Role, Segment, Side, transfer};
 use std::fs::File;
@@ -26,14 +28,6 @@ use std::time::{Duration, Instant};
 fn on_each_kind(peers: usize, test: fn(Arc<Segment<Journal>>)) {
     test(anonymous(peers));
     test(Options::new().peers(peers).private(configuration(32)).unwrap());
-}
-
-/// Runs `test` in a process of its own, with one thread.
-///
-/// For tests that look at descriptors, or at whether the last one of a peer is gone: while another thread starts a child, that
-/// child has them all for an instant.
-fn alone(test: fn(())) {
-    spawn(test, ()).unwrap().join().unwrap();
 }
 
 #[test]
@@ -265,11 +259,6 @@ fn attend((_role, place): (Role<Journal>, PathBuf)) {
 /// What a kill left behind has been recovered: nobody is attached but `segment`, and nobody has the role.
 fn assert_recovered(segment: &Segment<Journal>) {
     assert_eq!((segment.peer_count(), segment.side(0)), (1, Side::Closed));
-}
-
-fn kill(child: JoinHandle<()>) {
-    child.kill().unwrap();
-    assert!(matches!(child.join(), Err(JoinError::Exited { .. })));
 }
 
 #[test]

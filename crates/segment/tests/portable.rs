@@ -2,10 +2,12 @@
 //! found dead.
 #![cfg(all(feature = "portable", not(loom)))]
 
+mod harness;
 mod journal;
 #[path = "../../process/tests/rendezvous/mod.rs"]
 mod rendezvous;
 
+use harness::{Name, unique};
 use journal::Event::{Swept, Woken};
 use journal::{Journal, configuration};
 use rendezvous::{Rendezvous, arrive, stay};
@@ -16,23 +18,18 @@ use std::fs::{self, File};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-/// A name that no other test has, free again at the end.
-struct Name(String);
+/// How the files' names begin.
+const PREFIX: &str = "shmkit.portable-";
+
+fn new_name() -> Name {
+    Name::of(unique(), PREFIX)
+}
 
 impl Name {
-    fn new() -> Self {
-        static NUMBER: AtomicU32 = AtomicU32::new(0);
-        Self(format!("test-{}-{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed)))
-    }
-
-    fn path(&self) -> PathBuf {
-        format!("/dev/shm/shmkit.portable-{}", self.0).into()
-    }
-
     fn file(&self) -> File {
         File::options().read(true).write(true).open(self.path()).unwrap()
     }
@@ -43,12 +40,6 @@ impl Name {
 
     fn open(&self) -> Result<Arc<Segment<Journal>>, Error> {
         portable::open(&self.0)
-    }
-}
-
-impl Drop for Name {
-    fn drop(&mut self) {
-        let _ = fs::remove_file(self.path());
     }
 }
 
@@ -65,7 +56,7 @@ fn two_processes_meet_by_name() {
         drop(role);
         (segment.me().number(), segment.configuration()[0])
     };
-    let name = Name::new();
+    let name = new_name();
     let segment = name.create().unwrap();
     let rendezvous = Rendezvous::new();
     let child = spawn(come_and_go, (name.0.clone(), rendezvous.place())).unwrap();
@@ -82,7 +73,7 @@ fn two_processes_meet_by_name() {
 
 #[test]
 fn what_is_not_there_is_not_found_and_what_is_there_is_not_made_again() {
-    let name = Name::new();
+    let name = new_name();
     assert!(matches!(name.open(), Err(Error::NotFound { path }) if path == name.path()));
     assert!(matches!(portable::remove(&name.0), Err(Error::NotFound { .. })));
     let first = name.create().unwrap();
@@ -103,7 +94,7 @@ fn one_of_many_creators_wins_and_the_others_can_open() {
             Err(other) => panic!("{other}"),
         }
     }
-    let name = Name::new();
+    let name = new_name();
     let children: Vec<_> = (0..6).map(|_| spawn(come, name.0.clone()).unwrap()).collect();
     let mut outcomes: Vec<_> = children.into_iter().map(|child| child.join().unwrap()).collect();
     outcomes.sort_unstable_by_key(|&(_, number)| number);
@@ -114,7 +105,7 @@ fn one_of_many_creators_wins_and_the_others_can_open() {
 
 #[test]
 fn no_two_peers_are_in_one_place_however_many_come_and_go() {
-    let name = Name::new();
+    let name = new_name();
     // Places to spare: who looks through the table while others come and go might find each one taken when its turn comes.
     let segment = portable::create::<Journal>(&name.0, &Options::new().peers(16), configuration(0)).unwrap();
     let taken: [AtomicBool; 16] = Default::default();
@@ -136,7 +127,7 @@ fn no_two_peers_are_in_one_place_however_many_come_and_go() {
 
 #[test]
 fn names_are_apart_from_those_of_other_segments() {
-    let name = Name::new();
+    let name = new_name();
     let portable = name.create().unwrap();
     let named = Options::new().name(&name.0).create::<Journal>(configuration(32)).unwrap();
     assert_eq!((portable.peer_count(), named.peer_count()), (1, 1));
@@ -152,15 +143,15 @@ fn names_that_cannot_be_are_refused() {
         assert!(matches!(portable::open::<Journal>(name), Err(Error::Name { .. })), "{name:?}");
         assert!(matches!(portable::remove(name), Err(Error::Name { .. })), "{name:?}");
     }
-    let name = Name::new();
-    let longest = Name(format!("{}{}", name.0, "n".repeat(239 - name.0.len())));
+    let name = new_name();
+    let longest = Name::of(format!("{}{}", name.0, "n".repeat(239 - name.0.len())), PREFIX);
     longest.create().unwrap();
     portable::remove(&longest.0).unwrap();
 }
 
 #[test]
 fn all_memory_is_allotted_at_creation() {
-    let name = Name::new();
+    let name = new_name();
     let segment = create(&name.0, 1 << 20).unwrap();
     let status = fs::metadata(name.path()).unwrap();
     assert_eq!(status.len(), segment.length() as u64);
@@ -170,7 +161,7 @@ fn all_memory_is_allotted_at_creation() {
 
 #[test]
 fn more_memory_than_there_is_is_an_error_that_leaves_nothing() {
-    let name = Name::new();
+    let name = new_name();
     let shm = rustix::fs::statvfs("/dev/shm").unwrap();
     if shm.f_blocks == 0 {
         // No limit, so no error.
@@ -189,7 +180,7 @@ fn a_segment_beyond_the_limit_on_file_sizes_is_an_error_and_not_a_signal() {
         rustix::process::setrlimit(Resource::Fsize, Rlimit { current: Some(1 << 20), ..usual }).unwrap();
         matches!(create(&name, 1 << 20), Err(Error::NoSpace { .. }))
     };
-    let name = Name::new();
+    let name = new_name();
     assert!(spawn(limited, name.0.clone()).unwrap().join().unwrap());
     assert!(!name.path().exists());
 }
@@ -198,7 +189,7 @@ fn a_segment_beyond_the_limit_on_file_sizes_is_an_error_and_not_a_signal() {
 fn what_is_never_completed_is_not_touched_beyond_its_end_and_said_so() {
     let attempts = [0, 1, 127, 4096, 1 << 20].map(|length| {
         thread::spawn(move || {
-            let name = Name::new();
+            let name = new_name();
             File::create(name.path()).unwrap().set_len(length).unwrap();
             assert!(matches!(name.open(), Err(Error::Incomplete)), "{length}");
             // Reading has not even allotted a page.
@@ -214,7 +205,7 @@ fn what_is_never_completed_is_not_touched_beyond_its_end_and_said_so() {
 
 #[test]
 fn who_comes_while_a_segment_is_made_waits_for_it() {
-    let (whole, slow) = (Name::new(), Name::new());
+    let (whole, slow) = (new_name(), new_name());
     drop(whole.create().unwrap());
     let content = fs::read(whole.path()).unwrap();
     const READY: usize = 128;
@@ -236,7 +227,7 @@ fn who_comes_while_a_segment_is_made_waits_for_it() {
 
 #[test]
 fn a_mapping_may_be_longer_than_the_segment_and_never_shorter() {
-    let name = Name::new();
+    let name = new_name();
     let segment = name.create().unwrap();
     let length = segment.length() as u64;
     drop(segment);
@@ -248,7 +239,7 @@ fn a_mapping_may_be_longer_than_the_segment_and_never_shorter() {
 
 #[test]
 fn a_header_is_checked_before_it_is_believed() {
-    let name = Name::new();
+    let name = new_name();
     drop(name.create().unwrap());
     const LENGTH: u64 = 40;
     let length = fs::metadata(name.path()).unwrap().len();
@@ -264,7 +255,7 @@ fn a_header_is_checked_before_it_is_believed() {
 
 #[test]
 fn a_build_that_wakes_in_another_way_does_not_attach() {
-    let name = Name::new();
+    let name = new_name();
     drop(name.create().unwrap());
     const ARCHITECTURE: u64 = 12;
     let mut word = [0; 4];
@@ -280,7 +271,7 @@ fn a_build_that_wakes_in_another_way_does_not_attach() {
 
 #[test]
 fn a_name_stays_when_its_creator_leaves_and_goes_when_it_is_removed() {
-    let name = Name::new();
+    let name = new_name();
     let first = name.create().unwrap();
     drop(first.role(0));
     drop(first);
@@ -305,7 +296,7 @@ fn a_creator_that_is_killed_leaves_its_name_and_is_not_found_dead() {
         let _role = segment.role(0);
         stay(place);
     };
-    let name = Name::new();
+    let name = new_name();
     let rendezvous = Rendezvous::new();
     let child = spawn(create_and_stay, (name.0.clone(), rendezvous.place())).unwrap();
     let met = rendezvous.meet();
@@ -325,7 +316,7 @@ fn a_creator_that_is_killed_leaves_its_name_and_is_not_found_dead() {
 
 #[test]
 fn when_all_places_are_taken_nobody_comes_in_even_if_all_are_dead() {
-    let name = Name::new();
+    let name = new_name();
     let segment = portable::create::<Journal>(&name.0, &Options::new().peers(2), configuration(1)).unwrap();
     segment.die();
     drop(segment);
@@ -343,7 +334,7 @@ fn handles_cannot_be_passed_on() {
         assert!(text.is_err());
         assert!(matches!(descriptors, Err(Error::NotTransferable(_))));
     }
-    let name = Name::new();
+    let name = new_name();
     let segment = name.create().unwrap();
     assert!(segment.as_file().is_none());
     refused(&segment.role(0));
@@ -370,7 +361,7 @@ fn a_forked_child_inherits_nothing() {
         let events = segment.object().events().len();
         (status, segment.peer_count(), segment.side(0) == Side::Open, events)
     };
-    let name = Name::new();
+    let name = new_name();
     assert_eq!(spawn(fork, name.0.clone()).unwrap().join().unwrap(), (0, 1, true, 0));
 }
 
@@ -393,7 +384,7 @@ fn nothing_is_left_behind_in_a_process() {
         }
         before == resources()
     };
-    let name = Name::new();
+    let name = new_name();
     let rendezvous = Rendezvous::new();
     let child = spawn(rounds, (name.0.clone(), rendezvous.place())).unwrap();
     drop(rendezvous.meet());

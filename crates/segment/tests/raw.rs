@@ -2,17 +2,19 @@
 #![cfg(not(loom))]
 
 mod forked;
+mod harness;
 mod journal;
 #[path = "../../process/tests/rendezvous/mod.rs"]
 mod rendezvous;
 
 use forked::fork;
+use harness::{alone, kill};
 use journal::Event::{Swept, Woken};
 use journal::{Journal, configuration, reopen};
 use memmap2::{MmapOptions, MmapRaw};
 use rendezvous::{Rendezvous, stay};
 use rustix::fs::MemfdFlags;
-use shmkit_process::{JoinError, JoinHandle, spawn};
+use shmkit_process::spawn;
 use shmkit_segment::{Error, Liveness, Options, PeerId, Raw, Segment, Side, kind, transfer};
 use std::cell::RefCell;
 use std::fs::File;
@@ -21,17 +23,10 @@ use std::path::PathBuf;
 use std::ptr::NonNull;
 use std::sync::Arc;
 use std::thread;
-use std::time::Duration;
 
 const PEERS: usize = 4;
 /// Of the arenas in these tests.
 const LENGTH: usize = 64 << 10;
-
-/// Runs `test` in a process of its own, with one thread.
-fn alone(test: fn(())) {
-    let mut child = spawn(test, ()).unwrap();
-    child.join_timeout(Duration::from_secs(120)).expect("it hangs").unwrap();
-}
 
 /// An embedder's memory, mapped for as long as the process lives.
 struct Arena {
@@ -85,11 +80,6 @@ impl Arena {
 
 fn length(entries: u64) -> usize {
     Options::new().peers(PEERS).length::<Journal>(configuration(entries)).unwrap()
-}
-
-fn kill(child: JoinHandle<()>) {
-    child.kill().unwrap();
-    assert!(matches!(child.join(), Err(JoinError::Exited { .. })));
 }
 
 /// Attaches to the segment at `offset`, arrives, and stays until let go.

@@ -3,8 +3,11 @@
 
 #[path = "../../segment/tests/forked/mod.rs"]
 mod forked;
+#[path = "../../segment/tests/harness/mod.rs"]
+mod harness;
 
 use forked::{end_after, fork};
+use harness::alone;
 use shmkit_process::spawn;
 use shmkit_segment::transfer;
 use shmkit_sync::{AcquireError, AcquireTimeoutError, Semaphore, TryAcquireError};
@@ -12,11 +15,6 @@ use std::cell::RefCell;
 use std::time::{Duration, Instant};
 
 const LONG: Duration = Duration::from_secs(1000);
-
-/// Runs `test` in a process of its own, with one thread.
-fn alone(test: fn(())) {
-    spawn(test, ()).unwrap().join().unwrap();
-}
 
 #[test]
 fn a_fork_can_acquire_nothing_and_is_told_at_once() {

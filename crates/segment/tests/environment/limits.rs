@@ -1,9 +1,10 @@
 //! Limits of a process and of a segment: each is an error, and nothing is left behind.
 
+use crate::entries;
+use crate::harness::{Name, alone, kill};
 use crate::journal::Event::{Swept, Woken};
 use crate::journal::{Journal, configuration};
 use crate::rendezvous::{Rendezvous, stay};
-use crate::{Name, alone, entries, kill};
 use rustix::process::{Resource, Rlimit};
 use shmkit_process::spawn;
 use shmkit_segment::{Error, Named, Options, Segment, Side, State, inspect};

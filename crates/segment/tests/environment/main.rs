@@ -4,6 +4,8 @@
 //! where there are none, and is not tested there. Mounts are made in a mount namespace that goes with the process.
 #![cfg(not(loom))]
 
+#[path = "../harness/mod.rs"]
+mod harness;
 #[path = "../journal/mod.rs"]
 mod journal;
 #[path = "../../../process/tests/rendezvous/mod.rs"]
@@ -17,21 +19,13 @@ mod proc;
 mod space;
 mod users;
 
+use harness::alone;
 use rustix::mount::{MountFlags, MountPropagationFlags, UnmountFlags};
 use rustix::thread::UnshareFlags;
-use shmkit_process::{JoinError, JoinHandle, spawn};
 use shmkit_segment::Error;
 use std::ffi::CStr;
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
+use std::path::Path;
 use tempfile::TempDir;
-
-/// Runs `test` in a process of its own, with one thread.
-fn alone(test: fn(())) {
-    let mut child = spawn(test, ()).unwrap();
-    child.join_timeout(Duration::from_secs(120)).expect("it hangs").unwrap();
-}
 
 /// As [`alone`], if this process has the rights of an administrator.
 fn as_root(test: fn(())) {
@@ -40,27 +34,6 @@ fn as_root(test: fn(())) {
     let rights = status.lines().find_map(|line| line.strip_prefix("CapEff:")).unwrap().trim();
     let is_root = rustix::process::geteuid().is_root() && u64::from_str_radix(rights, 16).unwrap() & SYS_ADMIN != 0;
     if is_root { alone(test) } else { println!("skipped: needs root") }
-}
-
-/// A name for a segment that no other test has, taken away in the end.
-struct Name(String);
-
-impl Name {
-    fn new() -> Self {
-        static COUNT: AtomicU32 = AtomicU32::new(0);
-        Self(format!("environment-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed)))
-    }
-
-    /// Its file.
-    fn path(&self) -> PathBuf {
-        Path::new("/dev/shm").join(format!("shmkit-{}", self.0))
-    }
-}
-
-impl Drop for Name {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_file(self.path());
-    }
 }
 
 fn unshare(what: UnshareFlags) {
@@ -114,11 +87,6 @@ impl Drop for Mounted {
 fn entries(directory: &Path) -> Vec<String> {
     let entries = std::fs::read_dir(directory).unwrap();
     entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
-}
-
-fn kill<R: serde::Serialize + serde::de::DeserializeOwned + std::fmt::Debug>(child: JoinHandle<R>) {
-    child.kill().unwrap();
-    assert!(matches!(child.join(), Err(JoinError::Exited { .. })));
 }
 
 /// What the kernel said, in an error about a file.

@@ -1,7 +1,8 @@
 //! How a segment is mapped: by huge pages, and left out of core dumps.
 
+use crate::as_root;
+use crate::harness::{Name, alone};
 use crate::journal::{Journal, configuration};
-use crate::{Name, alone, as_root};
 use rustix::fs::FlockOperation;
 use shmkit_process::spawn;
 use shmkit_segment::{Options, Role, Segment};

@@ -1,8 +1,9 @@
 //! Liveness is a lock of the kernel: it does not depend on pids, whichever namespace they belong to and however often they are used.
 
+use crate::harness::{Name, kill};
 use crate::journal::{Journal, anonymous, configuration};
 use crate::rendezvous::{Rendezvous, stay};
-use crate::{Name, as_root, kill, mount_in_private, mount_proc, unshare};
+use crate::{as_root, mount_in_private, mount_proc, unshare};
 use rustix::thread::{LinkNameSpaceType, UnshareFlags};
 use rustix::time::ClockId;
 use serde::{Serialize, de::DeserializeOwned};

@@ -1,7 +1,8 @@
 //! What is no segment, in the place where one should be.
 
+use crate::harness::{Name, alone};
 use crate::journal::{Journal, configuration};
-use crate::{Mounted, Name, alone, as_root, cause_in_file, entries, mount_in_private};
+use crate::{Mounted, as_root, cause_in_file, entries, mount_in_private};
 use rustix::fs::{CWD, FileType, Mode};
 use rustix::mount::MountFlags;
 use shmkit_segment::{Error, Named, Options, State, inspect, list, remove};

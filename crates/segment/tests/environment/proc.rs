@@ -1,7 +1,8 @@
 //! Where `/proc` is not mounted, or shows processes only.
 
+use crate::harness::Name;
 use crate::journal::{Journal, configuration};
-use crate::{Mounted, Name, as_root, have_names_in_private, mount_in_private, mount_proc, mount_tmpfs};
+use crate::{Mounted, as_root, have_names_in_private, mount_in_private, mount_proc, mount_tmpfs};
 use rustix::mount::UnmountFlags;
 use shmkit_process::spawn;
 use shmkit_segment::{Error, Options, Segment, State, inspect, list, remove_stale};

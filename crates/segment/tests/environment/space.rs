@@ -1,7 +1,8 @@
 //! File systems that are full, and modes that do not depend on the umask.
 
+use crate::harness::{Name, alone};
 use crate::journal::{Journal, configuration};
-use crate::{Mounted, Name, alone, as_root, cause_in_file, entries, mount_in_private, mount_tmpfs};
+use crate::{Mounted, as_root, cause_in_file, entries, mount_in_private, mount_tmpfs};
 use rustix::fs::Mode;
 use shmkit_segment::{Error, Named, Options};
 use std::io::ErrorKind;

@@ -1,9 +1,10 @@
 //! Segments among users.
 
+use crate::harness::{Name, kill};
 use crate::journal::Event::{Swept, Woken};
 use crate::journal::{Journal, configuration};
 use crate::rendezvous::{Rendezvous, arrive, stay};
-use crate::{Name, as_root, cause_in_file, entries, have_names_in_private, kill};
+use crate::{as_root, cause_in_file, entries, have_names_in_private};
 use rustix::process::{Gid, Uid};
 use shmkit_process::spawn;
 use shmkit_segment::{Error, Named, Options, Side, State, list, remove, remove_stale};
