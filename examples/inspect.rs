@@ -84,7 +84,7 @@ fn table_of_peers(peers: &[Peer]) -> String {
             // A place is kept for a process that a handle is on its way to.
             if peer.pid() == 0 { "-".to_owned() } else { peer.pid().to_string() },
             since.map_or("-".to_owned(), |since| format!("{} ago", HumanDuration(since))),
-            printable(peer.name()),
+            printable(&peer.name()),
             if peer.is_alive() { "yes" } else { "no, and nobody has noticed yet" }.to_owned(),
         ]
     };

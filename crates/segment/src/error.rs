@@ -78,7 +78,7 @@ pub enum Error {
     },
 
     /// Another process is opening, replacing or removing this segment, and does not get on.
-    #[error("another process has been opening or replacing {} for {:?}: it may be stopped", path.display(), waited)]
+    #[error("other processes have been opening or replacing {} for {:?}: is one of them stopped?", path.display(), waited)]
     Busy {
         /// Where it is.
         path: PathBuf,

@@ -87,19 +87,27 @@ shared! {
     pub(crate) struct PeerEntry {
         /// FREE, LIVE or REAPING (see peers).
         pub(crate) state: AtomicU32,
-        /// For people to read; liveness is the lock's to tell.
-        pub(crate) pid: AtomicU32,
-        /// When the process started, in clock ticks since boot. For people to read.
-        pub(crate) started: AtomicU64,
-        /// How many handles of each role this peer has.
-        pub(crate) roles: [AtomicU32; 4],
         /// How many peers have had this entry.
         pub(crate) generation: AtomicU32,
-        pub(crate) padding: AtomicU32,
-        /// UTF-8, ends at the first zero. For people to read.
-        pub(crate) name: PlainCell<[u8; NAME]>,
+        /// How many handles of each role this peer has.
+        pub(crate) roles: [AtomicU32; 4],
+        pub(crate) signature: PlainCell<Signature>,
         pub(crate) reserved: [AtomicU64; 7],
     }
+}
+
+/// Who a peer says it is. For people to read: liveness is the lock's to tell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub(crate) struct Signature {
+    /// 0 until the process has come up.
+    pub(crate) pid: u32,
+    /// The pid namespace that `pid` is a number of, by its inode; 0 if unknown.
+    pub(crate) namespace: u32,
+    /// When the process started, in clock ticks since boot.
+    pub(crate) started: u64,
+    /// UTF-8, ends at the first zero.
+    pub(crate) name: [u8; NAME],
 }
 
 #[cfg(not(loom))]
@@ -111,9 +119,9 @@ const _: () = {
     assert!(offset_of!(Start, ready) == 128 && offset_of!(Header, ready) == 128);
     assert!(offset_of!(Start, advice) == 132 && offset_of!(Header, advice) == 132);
     assert!(offset_of!(Header, looked) == 136 && offset_of!(Header, sides) == 144 && size_of::<Header>() == 256);
-    assert!(offset_of!(PeerEntry, pid) == 4 && offset_of!(PeerEntry, started) == 8);
-    assert!(offset_of!(PeerEntry, roles) == 16 && offset_of!(PeerEntry, generation) == 32);
-    assert!(offset_of!(PeerEntry, name) == 40 && size_of::<PeerEntry>() == 128);
+    assert!(offset_of!(PeerEntry, generation) == 4 && offset_of!(PeerEntry, roles) == 8);
+    assert!(offset_of!(PeerEntry, signature) == 24 && size_of::<PeerEntry>() == 128);
+    assert!(offset_of!(Signature, started) == 8 && offset_of!(Signature, name) == 16 && size_of::<Signature>() == 48);
 };
 
 /// Where a segment's parts are.

@@ -29,6 +29,17 @@ pub(crate) fn time_of(ticks: u64) -> Option<SystemTime> {
     SystemTime::now().checked_sub(since_boot.checked_sub(started)?)
 }
 
+/// The pid namespace of this process, by its inode. 0 if unknown.
+pub(crate) fn pid_namespace() -> u32 {
+    use std::os::unix::fs::MetadataExt;
+    // A forked child may be in another one.
+    static NAMESPACE: OnceLock<(u32, u32)> = OnceLock::new();
+    let pid = std::process::id();
+    let look = || std::fs::metadata("/proc/self/ns/pid").map_or(0, |status| status.ino() as u32);
+    let (of, namespace) = *NAMESPACE.get_or_init(|| (pid, look()));
+    if of == pid { namespace } else { look() }
+}
+
 /// The name of this process, as lists of processes show it when it is first asked for.
 pub(crate) fn process_name() -> &'static str {
     static NAME: OnceLock<String> = OnceLock::new();

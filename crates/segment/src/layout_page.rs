@@ -1,6 +1,6 @@
 //! Holds `docs/layout.md` to the structs that it describes: every row of its tables, and every field.
 
-use crate::header::{Header, Identity, LAYOUT_VERSION, MAGIC, MAX_PEERS, NAME, PeerEntry, READY, Start};
+use crate::header::{Header, Identity, LAYOUT_VERSION, MAGIC, MAX_PEERS, NAME, PeerEntry, READY, Signature, Start};
 use crate::{Configuration, Error, Memory, Object, Options, PeerId, Plan};
 use std::mem::offset_of;
 use std::path::Path;
@@ -64,10 +64,12 @@ fn every_field_is_where_the_page_says() {
         configuration,
     });
     let header = fields!(Header { identity, ready, advice, looked, sides, reserved });
-    let peer = fields!(PeerEntry { state, pid, started, roles, generation, padding, name, reserved });
+    let peer = fields!(PeerEntry { state, generation, roles, signature, reserved });
+    let signature = fields!(Signature { pid, namespace, started, name });
     assert_eq!(section(&page, "Identity"), (size_of::<Identity>(), identity));
     assert_eq!(section(&page, "Header"), (size_of::<Header>(), header));
     assert_eq!(section(&page, "PeerEntry"), (size_of::<PeerEntry>(), peer));
+    assert_eq!(section(&page, "Signature"), (size_of::<Signature>(), signature));
 }
 
 #[test]

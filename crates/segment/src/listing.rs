@@ -2,7 +2,7 @@
 
 use crate::header::{MAX_PEERS, PeerEntry};
 use crate::life;
-use crate::named::{DIRECTORY, PREFIX, State, enter, path_of};
+use crate::named::{DIRECTORY, PREFIX, State, enter, path_of, until_settled};
 use crate::{Error, Peer, sys};
 use std::fmt;
 use std::fs::Metadata;
@@ -82,12 +82,11 @@ pub fn inspect(path: impl AsRef<Path>) -> Result<Listing, Error> {
 /// [`Error::Busy`] if somebody who is opening it is stopped.
 pub fn remove(name: &str) -> Result<(), Error> {
     let path = path_of(name)?;
-    loop {
+    until_settled(&path, || {
         let file = sys::open_file(&path)?;
-        if let Some(_inside) = enter(&file, &path)? {
-            return sys::unlink(&path);
-        }
-    }
+        let Some(_inside) = enter(&file, &path)? else { return Ok(None) };
+        sys::unlink(&path).map(Some)
+    })
 }
 
 /// Removes the named segments of this user that nobody can use any more (never completed, or from an earlier boot), and those that

@@ -143,16 +143,10 @@ impl Named {
     /// [`Error::Busy`]. Nothing is left behind by a failure, or a kill.
     pub fn create<O: Object>(&self, configuration: Configuration) -> Result<Arc<Segment<O>>, Error> {
         let path = self.path()?;
-        for _ in 0..ATTEMPTS {
-            match self.clear_the_way(&path) {
-                Ok(()) | Err(Error::NotFound { .. }) => {}
-                Err(error) => return Err(error),
-            }
-            if let Some(segment) = self.found(&path, configuration)? {
-                return Ok(segment);
-            }
-        }
-        Err(Error::Busy { path, waited: Duration::ZERO })
+        until_settled(&path, || {
+            self.clear_the_way(&path)?;
+            self.found(&path, configuration)
+        })
     }
 
     /// Opens the segment that exists. Its configuration is the one that it was created with.
@@ -162,12 +156,7 @@ impl Named {
     /// [`Error::TooManyPeers`]; [`Error::Busy`].
     pub fn open<O: Object>(&self) -> Result<Arc<Segment<O>>, Error> {
         let path = self.path()?;
-        for _ in 0..ATTEMPTS {
-            if let Some(segment) = self.attach(&path)? {
-                return Ok(segment);
-            }
-        }
-        Err(Error::Busy { path, waited: Duration::ZERO })
+        until_settled(&path, || self.attach(&path))
     }
 
     /// Opens the segment if there is one, and creates it otherwise. One that was never completed or is from an earlier boot is replaced.
@@ -176,29 +165,25 @@ impl Named {
     /// As [`open`](Self::open) and [`create`](Self::create); [`Error::WrongObject`] if there is one with another configuration.
     pub fn open_or_create<O: Object>(&self, configuration: Configuration) -> Result<Arc<Segment<O>>, Error> {
         let path = self.path()?;
-        for _ in 0..ATTEMPTS {
+        let make_room = || match self.clear_the_way(&path) {
+            Err(Error::Exists { .. }) => Ok(()),
+            outcome => outcome,
+        };
+        until_settled(&path, || {
             if self.replace_stale {
-                match self.clear_the_way(&path) {
-                    Ok(()) | Err(Error::NotFound { .. } | Error::Exists { .. }) => {}
-                    Err(error) => return Err(error),
-                }
+                make_room()?;
             }
             match self.attach::<O>(&path) {
-                Ok(Some(segment)) => return of_configuration(segment, &configuration),
-                Ok(None) => continue,
-                Err(Error::NotFound { .. }) => {}
-                Err(Error::Incomplete | Error::EarlierBoot) => match self.clear_the_way(&path) {
-                    Ok(()) | Err(Error::NotFound { .. }) => {}
-                    Err(Error::Exists { .. }) => continue,
-                    Err(error) => return Err(error),
-                },
-                Err(error) => return Err(error),
+                Ok(Some(segment)) => of_configuration(segment, &configuration).map(Some),
+                Ok(None) => Ok(None),
+                Err(Error::NotFound { .. }) => self.found(&path, configuration),
+                Err(Error::Incomplete | Error::EarlierBoot) => {
+                    make_room()?;
+                    self.found(&path, configuration)
+                }
+                Err(error) => Err(error),
             }
-            if let Some(segment) = self.found(&path, configuration)? {
-                return Ok(segment);
-            }
-        }
-        Err(Error::Busy { path, waited: Duration::ZERO })
+        })
     }
 
     fn path(&self) -> Result<PathBuf, Error> {
@@ -236,24 +221,26 @@ impl Named {
         Ok(Some(segment))
     }
 
-    /// Takes the name away from a segment that may be replaced. [`Error::Exists`] if there is one that may not.
+    /// Takes the name away from a segment that may be replaced, if there is one. [`Error::Exists`] if it may not.
     fn clear_the_way(&self, path: &Path) -> Result<(), Error> {
-        for _ in 0..ATTEMPTS {
+        let outcome = until_settled(path, || {
             let file = self.open_file(path)?;
-            let Some(_inside) = enter(&file, path)? else { continue };
-            let nobody_is_there = !life::is_anyone_alive(file.as_fd());
+            let Some(_inside) = enter(&file, path)? else { return Ok(None) };
             let may_go = match sys::read_identity(file.as_fd()) {
                 Err(Error::Incomplete | Error::EarlierBoot) => true,
                 Ok(_) | Err(Error::Incompatible { .. }) => self.replace_stale,
                 // Nobody knows what it is.
                 Err(error) => return Err(error),
             };
-            if !(may_go && nobody_is_there) {
+            if !may_go || life::is_anyone_alive(file.as_fd()) {
                 return Err(Error::Exists { path: path.into() });
             }
-            return sys::unlink(path);
+            sys::unlink(path).map(Some)
+        });
+        match outcome {
+            Err(Error::NotFound { .. }) => Ok(()),
+            outcome => outcome,
         }
-        Err(Error::Busy { path: path.into(), waited: Duration::ZERO })
     }
 
     /// Opens the file that has the name, if it is one and belongs to whom it should.
@@ -303,6 +290,17 @@ pub(crate) fn path_of(name: &str) -> Result<PathBuf, Error> {
         return Ok(Path::new(DIRECTORY).join(format!("{PREFIX}{name}")));
     };
     Err(Error::Name { name: name.to_owned(), rule })
+}
+
+/// Tries until it comes to an end. `None` says that somebody else has changed what the name stands for meanwhile.
+pub(crate) fn until_settled<R>(path: &Path, mut attempt: impl FnMut() -> Result<Option<R>, Error>) -> Result<R, Error> {
+    let start = Instant::now();
+    for _ in 0..ATTEMPTS {
+        if let Some(result) = attempt()? {
+            return Ok(result);
+        }
+    }
+    Err(Error::Busy { path: path.into(), waited: start.elapsed() })
 }
 
 /// Enters the door of a file; `None` if the file has lost its name. Waits while somebody is inside.

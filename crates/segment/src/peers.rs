@@ -21,16 +21,18 @@
 //!
 //! Two threads that share an attachment share its lock holder, so the kernel would let both in: they take turns by a mutex.
 
-use crate::header::{NAME, PeerEntry};
+use crate::header::{NAME, PeerEntry, Signature};
 use crate::life::Life;
 use crate::primitive::Ordering;
 use crate::{Error, Object, Segment, host};
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags};
+use std::borrow::Cow;
 use std::os::fd::OwnedFd;
 use std::sync::PoisonError;
 use std::time::{Duration, Instant, SystemTime};
+use zerocopy::{FromBytes, FromZeros};
 
 /// Names a peer within its segment. Words in shared memory carry it to say who owns something.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -63,42 +65,31 @@ const REAPING: u32 = 2;
 pub struct Peer {
     id: PeerId,
     generation: u32,
-    pid: u32,
-    started: u64,
-    name: String,
+    signature: Signature,
     is_alive: bool,
 }
 
 impl Peer {
-    fn new(slot: u16, generation: u32, pid: u32, started: u64, name: &[u8], is_alive: bool) -> Self {
-        let name = name.split(|&byte| byte == 0).next().unwrap_or_default();
-        let name = String::from_utf8_lossy(name).into_owned();
-        Self { id: PeerId(slot), generation, pid, started, name, is_alive }
-    }
-
     /// What an entry says, unless it is free.
     fn of(slot: u16, entry: &PeerEntry, is_alive: impl FnOnce() -> bool) -> Option<Self> {
         if entry.state.load(Ordering::Acquire) == FREE {
             return None;
         }
         let generation = entry.generation.load(Ordering::Relaxed);
-        let (pid, started) = (entry.pid.load(Ordering::Relaxed), entry.started.load(Ordering::Relaxed));
-        Some(Self::new(slot, generation, pid, started, &entry.name.read(), is_alive()))
+        Some(Self { id: PeerId(slot), generation, signature: entry.signature.read(), is_alive: is_alive() })
     }
 
     /// What the bytes of an entry say, unless it is free.
     #[cfg(not(loom))]
     pub(crate) fn from_bytes(slot: u16, entry: &[u8], is_alive: impl FnOnce() -> bool) -> Option<Self> {
         use std::mem::offset_of;
-        let word = |at: usize| u32::from_le_bytes([entry[at], entry[at + 1], entry[at + 2], entry[at + 3]]);
-        if word(offset_of!(PeerEntry, state)) == FREE {
+        let word = |at| u32::read_from_prefix(&entry[at..]).ok().map(|(word, _)| word);
+        if word(offset_of!(PeerEntry, state))? == FREE {
             return None;
         }
-        let started = offset_of!(PeerEntry, started);
-        let started = u64::from(word(started)) | u64::from(word(started + 4)) << 32;
-        let (generation, pid) = (word(offset_of!(PeerEntry, generation)), word(offset_of!(PeerEntry, pid)));
-        let name = &entry[offset_of!(PeerEntry, name)..][..NAME];
-        Some(Self::new(slot, generation, pid, started, name, is_alive()))
+        let generation = word(offset_of!(PeerEntry, generation))?;
+        let (signature, _) = Signature::read_from_prefix(&entry[offset_of!(PeerEntry, signature)..]).ok()?;
+        Some(Self { id: PeerId(slot), generation, signature, is_alive: is_alive() })
     }
 
     /// Which peer it is. The number is given to another one after this one is gone.
@@ -110,13 +101,13 @@ impl Peer {
     /// The process's id; 0 if a place is kept for a process that has not come up yet.
     #[must_use]
     pub fn pid(&self) -> u32 {
-        self.pid
+        self.signature.pid
     }
 
     /// When the process was started.
     #[must_use]
     pub fn started(&self) -> Option<SystemTime> {
-        if self.started == 0 { None } else { host::time_of(self.started) }
+        if self.signature.started == 0 { None } else { host::time_of(self.signature.started) }
     }
 
     /// Whether it was alive; if not, it died and nobody had noticed.
@@ -127,8 +118,8 @@ impl Peer {
 
     /// What the peer calls itself: its process's name, unless it [set another](Segment::set_name).
     #[must_use]
-    pub fn name(&self) -> &str {
-        &self.name
+    pub fn name(&self) -> Cow<'_, str> {
+        String::from_utf8_lossy(self.signature.name.split(|&byte| byte == 0).next().unwrap_or_default())
     }
 }
 
@@ -151,16 +142,20 @@ impl<O: Object> Segment<O> {
 
     /// The process id that `peer` wrote down, for people to read; 0 if it has not come up yet.
     pub fn pid(&self, peer: PeerId) -> u32 {
-        self.table.get(usize::from(peer.0)).map_or(0, |entry| entry.pid.load(Ordering::Relaxed))
+        self.table.get(usize::from(peer.0)).map_or(0, |entry| entry.signature.read().pid)
     }
 
     /// Gives this peer a name for people to read, of which the first 32 bytes are kept.
     pub fn set_name(&self, name: &str) {
-        let end = (0..=NAME).rev().find(|&end| name.is_char_boundary(end)).unwrap_or(0);
+        let end = (0..=NAME.min(name.len())).rev().find(|&end| name.is_char_boundary(end)).unwrap_or(0);
         let mut bytes = [0; NAME];
-        let kept = &name.as_bytes()[..end.min(name.len())];
-        bytes[..kept.len()].copy_from_slice(kept);
-        self.table[usize::from(self.me().0)].name.write(bytes);
+        bytes[..end].copy_from_slice(&name.as_bytes()[..end]);
+        self.table[usize::from(self.me().0)].signature.write(Signature {
+            pid: std::process::id(),
+            namespace: host::pid_namespace(),
+            started: host::start_time(),
+            name: bytes,
+        });
     }
 
     /// Whether `peer` is attached and its process lives (a stopped one does). Costs a system call.
@@ -190,10 +185,14 @@ impl<O: Object> Segment<O> {
     pub fn watch(&self, peer: &Peer) -> Result<OwnedFd, Error> {
         const HINT: &str = "the process is gone, or in another pid namespace: ask `is_alive` now and then instead";
         let failed = |cause: Errno| Error::system("watch a process", HINT, cause);
-        let pid = i32::try_from(peer.pid).ok().and_then(Pid::from_raw).ok_or_else(|| failed(Errno::SRCH))?;
-        let pidfd = rustix::process::pidfd_open(pid, PidfdFlags::empty()).map_err(failed)?;
-        // The pid may be another process's by now, or in this namespace. That one started at another time.
-        if host::start_time_of(&peer.pid.to_string()) != peer.started {
+        let Signature { pid, namespace, started, .. } = peer.signature;
+        if namespace != host::pid_namespace() {
+            return Err(failed(Errno::SRCH));
+        }
+        let number = i32::try_from(pid).ok().and_then(Pid::from_raw).ok_or_else(|| failed(Errno::SRCH))?;
+        let pidfd = rustix::process::pidfd_open(number, PidfdFlags::empty()).map_err(failed)?;
+        // The pid may be another process's by now. That one started at another time.
+        if host::start_time_of(&pid.to_string()) != started {
             return Err(failed(Errno::SRCH));
         }
         Ok(pidfd)
@@ -289,7 +288,7 @@ impl<O: Object> Segment<O> {
             self.withdraw(role, peer);
         }
         self.object().wake_all();
-        entry.pid.store(0, Ordering::Relaxed);
+        entry.signature.write(Signature::new_zeroed());
         // Release: whoever enters here next (acquire in `enter`) comes after the sweep.
         entry.state.store(FREE, Ordering::Release);
     }
@@ -309,9 +308,6 @@ impl<O: Object> Segment<O> {
 
     /// Says who this peer is, for people to read.
     pub(crate) fn sign(&self) {
-        let entry = &self.table[usize::from(self.me().0)];
-        entry.pid.store(std::process::id(), Ordering::Relaxed);
-        entry.started.store(host::start_time(), Ordering::Relaxed);
         self.set_name(host::process_name());
     }
 }

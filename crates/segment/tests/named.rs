@@ -242,7 +242,7 @@ fn the_list_tells_who_is_attached() {
     assert_eq!(listing.owner, rustix::process::geteuid().as_raw());
     assert!(listing.age < Duration::from_secs(3600));
     let peer = &listing.peers[0];
-    assert_eq!((peer.pid(), peer.name()), (std::process::id(), "the first of all those that are "));
+    assert_eq!((peer.pid(), &*peer.name()), (std::process::id(), "the first of all those that are "));
     assert!(peer.is_alive() && !listing.peers[1].is_alive());
     assert!(peer.started().is_some_and(|started| started <= std::time::SystemTime::now()));
     assert_eq!(first.peers(), listing.peers);
