@@ -211,15 +211,10 @@ pub(crate) fn link(file: BorrowedFd<'_>, path: &Path) -> Result<bool, Error> {
     }
 }
 
-/// Opens a regular file that exists; not through a symbolic link, and without waiting if it is a pipe or a device.
+/// Opens a regular file that exists. What is not one is not opened at all: that alone can make a device do something, or wait.
 pub(crate) fn open_file(path: &Path) -> Result<OwnedFd, Error> {
-    crash::site("open");
-    let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-    let file = rustix::fs::open(path, flags, Mode::empty()).map_err(|cause| match cause {
+    let failed = |cause| match cause {
         Errno::NOENT | Errno::NOTDIR => Error::NotFound { path: path.into() },
-        Errno::LOOP => Error::NotAFile { path: path.into(), what: "a symbolic link" },
-        Errno::ISDIR => Error::NotAFile { path: path.into(), what: "a directory" },
-        Errno::NXIO | Errno::NODEV => Error::NotAFile { path: path.into(), what: "a socket or a device" },
         Errno::ACCESS | Errno::PERM => Error::named(
             path,
             "open",
@@ -228,10 +223,23 @@ pub(crate) fn open_file(path: &Path) -> Result<OwnedFd, Error> {
         ),
         Errno::ROFS => Error::named(path, "open", "the file system is read-only, and peers write", cause),
         _ => Error::named(path, "open", OPEN_FILES, cause),
-    })?;
-    let what = match FileType::from_raw_mode(status(file.as_fd())?.st_mode) {
-        FileType::RegularFile => return Ok(file),
+    };
+    check_type(path, &rustix::fs::statat(CWD, path, AtFlags::SYMLINK_NOFOLLOW).map_err(failed)?)?;
+    crash::site("open");
+    // Another file may have the name by now: a symbolic link is not followed, a pipe does not make this wait.
+    let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let file = rustix::fs::open(path, flags, Mode::empty()).map_err(failed)?;
+    check_type(path, &status(file.as_fd())?)?;
+    Ok(file)
+}
+
+fn check_type(path: &Path, status: &Stat) -> Result<(), Error> {
+    let what = match FileType::from_raw_mode(status.st_mode) {
+        FileType::RegularFile => return Ok(()),
+        FileType::Symlink => "a symbolic link",
+        FileType::Directory => "a directory",
         FileType::Fifo => "a pipe",
+        FileType::Socket => "a socket",
         _ => "a device",
     };
     Err(Error::NotAFile { path: path.into(), what })
