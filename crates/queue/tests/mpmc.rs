@@ -446,3 +446,31 @@ proptest! {
         prop_assert_eq!(receivers[1].try_recv(), Err(TryRecvError::Disconnected));
     }
 }
+
+/// Found by fuzzing: with a head that is far ahead, a walk from a tail that is far behind went on for the laps of a 44-bit turn.
+#[test]
+fn ends_that_a_peer_has_scribbled_over_are_corrupt_and_not_walked_between() {
+    use std::os::unix::fs::FileExt;
+    const FAR: u64 = 1 << 60;
+    for (head, tail) in [(FAR, 0), (0, FAR), (FAR, FAR), (0, 0), (u64::MAX, 1), (1, u64::MAX)] {
+        let (sender, receiver) = mpmc::channel::<u64>(4).unwrap();
+        let segment = sender.segment();
+        let ends = 384 + 128 * segment.max_peers() as u64;
+        let file = std::fs::File::from(segment.as_file().unwrap().try_clone_to_owned().unwrap());
+        file.write_all_at(&tail.to_ne_bytes(), ends).unwrap();
+        file.write_all_at(&head.to_ne_bytes(), ends + 128).unwrap();
+        for slot in 0..4 {
+            // Empty, and of a turn that no position near 0 comes to.
+            file.write_all_at(&(1_u64 << 60).to_ne_bytes(), ends + 5 * 128 + slot * 16).unwrap();
+        }
+        // Handles that have no position of their own yet, and some that do.
+        for (sender, receiver) in [(sender.clone(), receiver.clone()), (sender, receiver)] {
+            for item in 0..3 {
+                let sent = sender.try_send(item);
+                assert!(matches!(sent, Ok(()) | Err(TrySendError::Full(_) | TrySendError::Corrupt(_))), "{sent:?}");
+                let received = receiver.try_recv();
+                assert!(matches!(received, Ok(_) | Err(TryRecvError::Empty | TryRecvError::Corrupt)), "{received:?}");
+            }
+        }
+    }
+}

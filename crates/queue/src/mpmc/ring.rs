@@ -203,8 +203,7 @@ impl<T: Plain> Mpmc<T> {
                 position = position.max(self.ends.tail.load(Ordering::Acquire));
             }
             steps += 1;
-            let senders_can_lead = self.capacity() + self.slack();
-            if steps % 1024 == 0 && position.saturating_sub(self.ends.head.load(Ordering::Acquire)) > senders_can_lead {
+            if steps % 1024 == 0 && self.is_torn(self.ends.head.load(Ordering::Acquire), position) {
                 return Err(Jam::Corrupt);
             }
         }
@@ -255,7 +254,7 @@ impl<T: Plain> Mpmc<T> {
                 position = position.max(self.ends.head.load(Ordering::Acquire));
             }
             steps += 1;
-            if steps % 1024 == 0 && position.saturating_sub(self.ends.tail.load(Ordering::Acquire)) > self.slack() {
+            if steps % 1024 == 0 && self.is_torn(position, self.ends.tail.load(Ordering::Acquire)) {
                 return Err(Idle::Corrupt);
             }
         }
@@ -300,6 +299,13 @@ impl<T: Plain> Mpmc<T> {
             // Release: who starts from the index sees the slots before it as this thread does.
             index.fetch_max(next, Ordering::Release);
         }
+    }
+
+    /// Whether no queue can have come to such ends: one of them far ahead of the other. A peer wrote them, and without this a walk
+    /// from one that was written to small would not end.
+    #[cold]
+    fn is_torn(&self, head: u64, tail: u64) -> bool {
+        head.saturating_sub(tail) > self.slack() || tail.saturating_sub(head) > self.capacity() + self.slack()
     }
 
     /// How far a position can truthfully be off because indices are lazy: K for each peer that may not have moved one yet.
