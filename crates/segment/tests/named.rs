@@ -338,8 +338,7 @@ fn replacing_all_the_time_leaves_one_whole_segment() {
     assert_eq!(open(&name.named()).unwrap().peer_count(), 1);
 }
 
-/// The delays spread the kills over the life of a child, from before its first instruction to after its last. Where each one falls does
-/// not matter to the outcome.
+/// The delays spread the kills over what a child does, which comes and goes all the time. Where each one falls does not matter to the outcome.
 #[test]
 fn a_thousand_kills_leave_a_segment_that_opens() {
     // In a process of its own, which has no other threads whose descriptors would be counted.
@@ -347,8 +346,9 @@ fn a_thousand_kills_leave_a_segment_that_opens() {
 }
 
 fn kill_a_thousand() {
-    let name = Name::new();
-    let come_and_go = |name: String| {
+    let (name, rendezvous) = (Name::new(), Rendezvous::new());
+    let come_and_go = |(name, place): (String, PathBuf)| {
+        let _here = arrive(&place);
         for round in 0.. {
             let named = named(&name).replace_stale(round % 3 == 0);
             let segment = open_or_create(&named).unwrap();
@@ -359,13 +359,15 @@ fn kill_a_thousand() {
         }
     };
     let round = |delay: u64| {
-        let child = spawn(come_and_go, name.0.clone()).unwrap();
+        let child = spawn(come_and_go, (name.0.clone(), rendezvous.place())).unwrap();
+        let met = rendezvous.meet();
         let start = Instant::now();
         while start.elapsed() < Duration::from_micros(delay) {
             std::hint::spin_loop();
         }
         child.kill().unwrap();
         assert!(child.join().is_err());
+        drop(met);
         let dead = inspect(name.path()).map_or(0, |listing| listing.dead);
         let start = Instant::now();
         let segment = open_or_create(&name.named()).unwrap();
@@ -374,10 +376,10 @@ fn kill_a_thousand() {
     };
     round(0);
     let before = fs::read_dir("/proc/self/fd").unwrap().count();
-    let (dead, times): (Vec<_>, Vec<_>) = (0..1000).map(|delay| round(700 + 3 * delay)).unzip();
+    let (dead, times): (Vec<_>, Vec<_>) = (0..1000).map(|number| round(3 * number)).unzip();
     let (dead, slowest) = (dead.iter().sum::<usize>(), times.iter().max().unwrap());
     println!("1000 kills, {dead} dead peers found, slowest open {slowest:?}");
-    assert!(dead > 100, "{dead}: are they killed while they are attached?");
+    assert!(dead > 0, "are they killed while they are attached?");
     remove(&name.0).unwrap();
     assert_eq!(fs::read_dir("/proc/self/fd").unwrap().count(), before);
     assert!(!list().unwrap().iter().any(|listing| listing.name == name.0));
