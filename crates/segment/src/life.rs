@@ -22,8 +22,10 @@ use crate::fork::LockFile;
 use crate::{Error, PeerId, crash};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 /// Locks lie here, beyond any data.
 const LOCKS: i64 = 1 << 40;
@@ -57,7 +59,7 @@ impl Life {
 
     /// The locks of a segment that starts `offset` bytes into `file`, which nobody else has open by this description.
     pub(crate) fn lock(file: LockFile, offset: u64) -> Self {
-        Self::Lock(file, LOCKS + (offset / ENTRY) as i64)
+        Self::Lock(file, door_of(offset))
     }
 
     /// Another holder of locks of the same segment.
@@ -113,6 +115,10 @@ impl Life {
     }
 }
 
+fn door_of(offset: u64) -> i64 {
+    LOCKS + (offset / ENTRY) as i64
+}
+
 fn byte_of(door: i64, peer: PeerId) -> i64 {
     door + FIRST_ENTRY + i64::from(peer.0)
 }
@@ -122,31 +128,48 @@ pub(crate) fn is_alive(file: BorrowedFd<'_>, slot: u16) -> bool {
     anyone_has(file, byte_of(LOCKS, PeerId(slot)), 1)
 }
 
-/// Whether any peer of the segment that fills `file` is alive.
-pub(crate) fn is_anyone_alive(file: BorrowedFd<'_>) -> bool {
-    anyone_has(file, byte_of(LOCKS, PeerId(0)), crate::header::MAX_PEERS as i64)
+/// Whether any of the first `peers` peers of the segment that starts `offset` bytes into `file` is alive.
+pub(crate) fn is_anyone_alive(file: BorrowedFd<'_>, offset: u64, peers: usize) -> bool {
+    anyone_has(file, byte_of(door_of(offset), PeerId(0)), peers as i64)
 }
 
 /// The right to come in by name, or to put another segment in the place of this one: one process at a time has it, until this is
 /// dropped, or the process is gone.
-pub(crate) struct Door(LockFile);
+pub(crate) struct Door(LockFile, i64);
 
 impl Door {
-    /// The door of the segment that fills `file`, in front of which this process stands.
-    pub(crate) fn of(file: BorrowedFd<'_>) -> Result<Self, Error> {
-        LockFile::reopen(file).map(Self)
-    }
+    /// For how long to wait for somebody who is inside.
+    const PATIENCE: Duration = Duration::from_secs(2);
 
-    /// Goes in unless somebody else is inside.
-    pub(crate) fn try_enter(&self) -> Result<bool, Error> {
-        try_lock(&self.0, LOCKS)
+    /// Goes in to the segment that starts `offset` bytes into `file`, and waits while somebody else is inside. `None` if it is not
+    /// `wanted` any more, once inside or meanwhile. `path` is for the error.
+    pub(crate) fn enter(
+        file: BorrowedFd<'_>,
+        offset: u64,
+        path: &Path,
+        wanted: impl Fn() -> bool,
+    ) -> Result<Option<Self>, Error> {
+        let door = Self(LockFile::reopen(file)?, door_of(offset));
+        let (start, mut nap) = (Instant::now(), Duration::from_micros(50));
+        while !try_lock(&door.0, door.1)? {
+            let waited = start.elapsed();
+            if !wanted() {
+                return Ok(None);
+            }
+            if waited > Self::PATIENCE {
+                return Err(Error::Busy { path: path.into(), waited });
+            }
+            std::thread::sleep(nap);
+            nap = (nap * 2).min(Duration::from_millis(5));
+        }
+        Ok(wanted().then_some(door))
     }
 }
 
 impl Drop for Door {
     fn drop(&mut self) {
         // Not left to the close: a process that is just being started has a copy of the descriptor for a moment.
-        unlock(&self.0, LOCKS);
+        unlock(&self.0, self.1);
     }
 }
 

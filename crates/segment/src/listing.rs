@@ -106,7 +106,8 @@ pub fn remove_stale(quiet: bool) -> Result<Vec<String>, Error> {
         let Ok(file) = sys::open_file(&listing.path) else { continue };
         let Ok(Some(_inside)) = enter(&file, &listing.path) else { continue };
         // Once more from inside the door: somebody may have come, or put another segment in its place.
-        let is_still = inspect(&listing.path).is_ok_and(|now| is_stale(&now)) && !life::is_anyone_alive(file.as_fd());
+        let is_still = inspect(&listing.path).is_ok_and(|now| is_stale(&now))
+            && !life::is_anyone_alive(file.as_fd(), 0, MAX_PEERS);
         if is_still && sys::unlink(&listing.path).is_ok() {
             removed.push(listing.name);
         }

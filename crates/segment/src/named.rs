@@ -18,14 +18,14 @@
 //! one that is stopped inside costs the others [`Error::Busy`].
 
 use crate::fork::LockFile;
-use crate::header::{Identity, Layout};
+use crate::header::{Identity, Layout, MAX_PEERS};
 use crate::life::{self, Door, Life};
 use crate::segment::{Opened, Size};
 use crate::{Configuration, Error, Memory, Object, Options, Segment, sys};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 /// Where named segments are, and how their files' names begin.
 pub(crate) const DIRECTORY: &str = "/dev/shm";
@@ -35,8 +35,6 @@ const NAME_MAX: usize = 255 - PREFIX.len();
 
 /// How often to start over when others create, replace and remove the same name all the time.
 const ATTEMPTS: usize = 1000;
-/// How long to wait for somebody who is inside the door.
-const PATIENCE: Duration = Duration::from_secs(2);
 
 /// A segment to be created or opened by name, or in a file. See [`Options::name`] and [`Options::file`].
 ///
@@ -213,12 +211,7 @@ impl Named {
         let data = self.open_file(path)?;
         let life = Life::lock(LockFile::reopen(data.as_fd())?, 0);
         let Some(_inside) = enter(&data, path)? else { return Ok(None) };
-        let segment = Opened::<O>::file(data, Size::Trusted)?.attach(life)?;
-        segment.reap_dead();
-        if segment.peer_count() == 1 {
-            segment.begin_anew();
-        }
-        Ok(Some(segment))
+        Opened::<O>::file(data, Size::Trusted)?.come_in(life).map(Some)
     }
 
     /// Takes the name away from a segment that may be replaced, if there is one. [`Error::Exists`] if it may not.
@@ -232,7 +225,7 @@ impl Named {
                 // Nobody knows what it is.
                 Err(error) => return Err(error),
             };
-            if !may_go || life::is_anyone_alive(file.as_fd()) {
+            if !may_go || life::is_anyone_alive(file.as_fd(), 0, MAX_PEERS) {
                 return Err(Error::Exists { path: path.into() });
             }
             sys::unlink(path).map(Some)
@@ -260,7 +253,11 @@ impl Named {
     }
 }
 
-fn of_configuration<O: Object>(segment: Arc<Segment<O>>, expected: &Configuration) -> Result<Arc<Segment<O>>, Error> {
+/// `segment`, if it was created with this configuration.
+pub(crate) fn of_configuration<O: Object>(
+    segment: Arc<Segment<O>>,
+    expected: &Configuration,
+) -> Result<Arc<Segment<O>>, Error> {
     const WHAT: [&str; 8] = [
         "configuration[0]",
         "configuration[1]",
@@ -303,26 +300,10 @@ pub(crate) fn until_settled<R>(path: &Path, mut attempt: impl FnMut() -> Result<
     Err(Error::Busy { path: path.into(), waited: start.elapsed() })
 }
 
-/// Enters the door of a file; `None` if the file has lost its name. Waits while somebody is inside.
+/// Enters the door of a file; `None` if the file has lost its name.
 pub(crate) fn enter(file: &OwnedFd, path: &Path) -> Result<Option<Door>, Error> {
-    let start = Instant::now();
-    let mut nap = Duration::from_micros(50);
     let status = sys::status(file.as_fd())?;
-    let door = Door::of(file.as_fd())?;
-    loop {
-        if door.try_enter()? {
-            return Ok(sys::is_named(&status, path).then_some(door));
-        }
-        if !sys::is_named(&status, path) {
-            return Ok(None);
-        }
-        let waited = start.elapsed();
-        if waited > PATIENCE {
-            return Err(Error::Busy { path: path.into(), waited });
-        }
-        std::thread::sleep(nap);
-        nap = (nap * 2).min(Duration::from_millis(5));
-    }
+    Door::enter(file.as_fd(), 0, path, || sys::is_named(&status, path))
 }
 
 /// What a file that has a segment's name is.

@@ -2,10 +2,12 @@
 
 use crate::fork::LockFile;
 use crate::header::{Header, Layout};
-use crate::life::Life;
+use crate::life::{self, Door, Life};
+use crate::named::of_configuration;
 use crate::segment::Opened;
 use crate::{Configuration, Error, Memory, Object, Options, Plan, Segment};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 /// By what peers in an embedder's memory know each other alive.
@@ -41,51 +43,100 @@ impl Raw {
         Self { options, memory, liveness }
     }
 
-    /// Makes a new segment, whatever lay in the memory before. Nobody may be attached to it.
+    /// Makes a new segment, whatever lay in the memory before.
     ///
     /// # Errors
+    /// [`Error::Exists`] if somebody is attached to a segment that lies there (known from locks, which a single process has not);
     /// [`Error::Geometry`] if `configuration` makes no sense, the memory is too small or begins in the wrong place, or `offset` is no
-    /// multiple of 128; [`Error::System`] if the file for liveness cannot be opened anew.
+    /// multiple of 128; [`Error::System`] if the file for liveness cannot be opened anew; [`Error::Busy`].
     pub fn create<O: Object>(self, configuration: Configuration) -> Result<Arc<Segment<O>>, Error> {
-        const { assert!(O::HARDENED, "this object must not be shared with strangers: see Object::HARDENED") }
-        let layout = Layout::<O>::new(&configuration, self.options.peers)?;
-        let life = self.liveness.life(self.options.peers)?;
-        let memory = self.memory.cut(layout.plan.length())?;
-        memory.clear();
-        Opened::found(memory, layout, configuration, 0, None).settle(life)
+        let door = self.liveness.enter()?;
+        self.found(configuration, door.as_ref())
     }
 
     /// Attaches to the segment that another process has made here.
     ///
     /// # Errors
-    /// Each way in which what is there is not a segment that holds an `O` has an [`Error`] of its own; [`Error::TooManyPeers`];
+    /// Each way in which what is there is not a segment that holds an `O` has an [`Error`] of its own; [`Error::TooManyPeers`]; [`Error::Busy`];
     /// [`Error::NotTransferable`] for memory of a single process: its handles [join](Segment::join) it.
     pub fn open<O: Object>(self) -> Result<Arc<Segment<O>>, Error> {
-        const { assert!(O::HARDENED, "this object must not be shared with strangers: see Object::HARDENED") }
-        if matches!(self.liveness, Liveness::SingleProcess) {
-            return Err(Error::NotTransferable(
-                "a segment of a single process is not opened a second time: `join` the first, or give it a file for liveness",
-            ));
+        let Some(door) = self.liveness.enter()? else { return Err(OPENED_TWICE) };
+        self.attach(&door)
+    }
+
+    /// Attaches to the segment that another process has made here, or makes one if none was ever completed since the machine was booted.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open) and [`create`](Self::create). In memory that is neither zero nor a segment, [`Error::NotASegment`].
+    pub fn open_or_create<O: Object>(self, configuration: Configuration) -> Result<Arc<Segment<O>>, Error> {
+        let Some(door) = self.liveness.enter()? else { return Err(OPENED_TWICE) };
+        match self.attach(&door) {
+            Ok(segment) => of_configuration(segment, &configuration),
+            Err(Error::Incomplete | Error::EarlierBoot) => self.found(configuration, Some(&door)),
+            Err(error) => Err(error),
         }
+    }
+
+    fn found<O: Object>(
+        &self,
+        configuration: Configuration,
+        door: Option<&Inside<'_>>,
+    ) -> Result<Arc<Segment<O>>, Error> {
+        const { assert!(O::HARDENED, "this object must not be shared with strangers: see Object::HARDENED") }
+        let peers = self.options.peers;
+        let layout = Layout::<O>::new(&configuration, peers)?;
+        let life = match door {
+            None => Life::table(peers),
+            Some(inside) if life::is_anyone_alive(inside.file.as_fd(), inside.offset, peers) => {
+                return Err(Error::Exists { path: inside.path.clone() });
+            }
+            Some(inside) => inside.life()?,
+        };
+        let memory = self.memory.cut(layout.plan.length())?;
+        memory.clear();
+        Opened::found(memory, layout, configuration, 0, None).settle(life)
+    }
+
+    fn attach<O: Object>(&self, inside: &Inside<'_>) -> Result<Arc<Segment<O>>, Error> {
+        const { assert!(O::HARDENED, "this object must not be shared with strangers: see Object::HARDENED") }
         let start = self.memory.cut(size_of::<Header>())?.one(Plan::new().one::<Header>()?).start();
         let length = usize::try_from(start.check_origin()?.length).map_err(|_| TOO_SMALL)?;
         let (layout, configuration) = start.check::<O>(length, 1)?;
-        let life = self.liveness.life(0)?;
-        Opened { memory: self.memory.cut(length)?, layout, configuration, data: None }.attach(life)
+        Opened { memory: self.memory.cut(length)?, layout, configuration, data: None }.come_in(inside.life()?)
     }
 }
 
 pub(crate) const TOO_SMALL: Error = Error::Geometry("the memory is smaller than the segment");
 
+const OPENED_TWICE: Error = Error::NotTransferable(
+    "a segment of a single process is not opened a second time: `join` the first, or give it a file for liveness",
+);
+
+/// Inside the door of a segment whose peers use `file`: alone in coming in and in making a new one.
+struct Inside<'a> {
+    file: &'a OwnedFd,
+    offset: u64,
+    path: PathBuf,
+    _door: Door,
+}
+
+impl Inside<'_> {
+    fn life(&self) -> Result<Life, Error> {
+        Ok(Life::lock(LockFile::reopen(self.file.as_fd())?, self.offset))
+    }
+}
+
 impl Liveness {
-    fn life(self, peers: usize) -> Result<Life, Error> {
-        match self {
-            // Less than that apart, two segments would have the same locks.
-            Self::File { offset, .. } if !offset.is_multiple_of(128) => {
-                Err(Error::Geometry("the place among the locks of a file is not a multiple of 128"))
-            }
-            Self::File { file, offset } => Ok(Life::lock(LockFile::reopen(file.as_fd())?, offset)),
-            Self::SingleProcess => Ok(Life::table(peers)),
+    /// Goes in; a single process has no door.
+    fn enter(&self) -> Result<Option<Inside<'_>>, Error> {
+        let Self::File { file, offset } = self else { return Ok(None) };
+        // Less than that apart, two segments would have the same locks.
+        if !offset.is_multiple_of(128) {
+            return Err(Error::Geometry("the place among the locks of a file is not a multiple of 128"));
         }
+        // For errors only.
+        let path = std::fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd())).unwrap_or_default();
+        let door = Door::enter(file.as_fd(), *offset, &path, || true)?;
+        Ok(door.map(|door| Inside { file, offset: *offset, path, _door: door }))
     }
 }

@@ -88,6 +88,18 @@ impl<O: Object> Opened<O> {
         Ok(segment)
     }
 
+    /// Becomes a peer of a segment at whose door this process is, recovers from deaths that nobody has noticed, and begins anew if nobody
+    /// else is there.
+    #[cfg(not(loom))]
+    pub(crate) fn come_in(self, life: Life) -> Result<Arc<Segment<O>>, Error> {
+        let segment = self.attach(life)?;
+        segment.reap_dead();
+        if segment.peer_count() == 1 {
+            segment.begin_anew();
+        }
+        Ok(segment)
+    }
+
     /// Becomes a peer, in a free place or that of a dead peer.
     pub(crate) fn attach(self, life: Life) -> Result<Arc<Segment<O>>, Error> {
         let table = self.memory.slice(self.layout.table);

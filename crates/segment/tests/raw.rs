@@ -373,3 +373,50 @@ fn what_is_not_the_segment_that_was_expected_has_an_error_for_each_case() {
         damage(0, &[]).unwrap();
     });
 }
+
+/// Comes to the memory like others at the same time, and stays until let go.
+fn come((arena, place): (PathBuf, PathBuf)) {
+    let arena = Arena::at(&arena);
+    // All at once, as far as processes can.
+    stay(place.clone());
+    let _segment = arena.shared(0).open_or_create::<Journal>(configuration(16)).unwrap();
+    stay(place);
+}
+
+#[test]
+fn all_who_come_at_once_meet_in_one_segment() {
+    alone(|()| {
+        let arena = Arena::new();
+        // Nothing at first, then what they have left, and then what was never completed.
+        for round in 0..3 {
+            if round == 2 {
+                arena.write(128, &[0; 4]);
+            }
+            let rendezvous = Rendezvous::new();
+            let children: Vec<_> =
+                (1..PEERS).map(|_| spawn(come, (arena.place(), rendezvous.place())).unwrap()).collect();
+            drop(children.iter().map(|_| rendezvous.meet()).collect::<Vec<_>>());
+            let met: Vec<_> = children.iter().map(|_| rendezvous.meet()).collect();
+            let segment = arena.shared(0).open::<Journal>().unwrap();
+            assert_eq!((segment.peer_count(), segment.side(0)), (PEERS, Side::Never));
+            drop(met);
+            children.into_iter().for_each(|child| child.join().unwrap());
+            assert_eq!(segment.peer_count(), 1);
+            drop(segment.role(0));
+        }
+    });
+}
+
+#[test]
+fn what_somebody_uses_is_not_made_anew() {
+    let arena = Arena::new();
+    let first = arena.shared(0).create::<Journal>(configuration(4)).unwrap();
+    assert!(matches!(arena.shared(0).create::<Journal>(configuration(4)), Err(Error::Exists { .. })));
+    let other = arena.shared(0).open_or_create::<Journal>(configuration(5));
+    assert!(matches!(other, Err(Error::WrongObject { what: "configuration[0]", found: 4, expected: 5 })));
+    assert_eq!(first.peer_count(), 1);
+    drop(first);
+    assert_eq!(arena.shared(0).create::<Journal>(configuration(5)).unwrap().object().events(), []);
+    arena.write(0, b"not a segment");
+    assert!(matches!(arena.shared(0).open_or_create::<Journal>(configuration(5)), Err(Error::NotASegment { .. })));
+}

@@ -15,7 +15,11 @@ use std::time::Duration;
 /// thread starts a child, that child has them all for an instant.
 pub(crate) fn alone(test: fn(())) {
     let mut child = spawn(test, ()).unwrap();
-    child.join_timeout(Duration::from_secs(120)).expect("it hangs").unwrap();
+    let Some(outcome) = child.join_timeout(Duration::from_secs(120)) else {
+        child.kill().unwrap();
+        panic!("it hangs");
+    };
+    outcome.unwrap();
 }
 
 pub(crate) fn kill<R: Serialize + DeserializeOwned + Debug>(child: JoinHandle<R>) {
