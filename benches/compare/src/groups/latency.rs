@@ -1,0 +1,111 @@
+//! Round trips between two processes.
+
+use crate::group::Peers::Processes;
+use crate::group::{Bound, Contender, Group, Unit};
+use crate::options::Options;
+use crate::peers::pin::{Placement, allowed};
+use crate::peers::processes::Ready;
+use crate::peers::trip::{Latency, round_trips};
+use crate::rivals::limits::{Futex, RawAtomics};
+use crate::rivals::pipe::{Both, Pipe};
+use crate::rivals::{Blocking, Polling, iceoryx, ipc_channel, unix_socket};
+use anyhow::Result;
+use shmkit::queue::spsc::{self, Receiver, Sender};
+
+/// Two queues, one for each direction: what one side has, and what the other.
+type Ends = [(Sender<u64>, Receiver<u64>); 2];
+
+/// They hold one message each, and room costs nothing.
+const CAPACITY: usize = 64;
+
+pub fn groups(options: &Options) -> Vec<Group> {
+    // Where there is one core, nobody can be pinned apart.
+    let apart = (options.pin && allowed().is_ok_and(|cores| cores.len() > 1)).then_some(Placement::Apart);
+    vec![spinning(apart), sleeping(apart)]
+}
+
+fn queues() -> Result<Ends> {
+    let ((to_there, from_here), (to_here, from_there)) = (spsc::channel(CAPACITY)?, spsc::channel(CAPACITY)?);
+    Ok([(to_there, from_there), (to_here, from_here)])
+}
+
+/// A way to make that many round trips.
+type Trips = fn(u64, Placement) -> Result<Latency>;
+
+fn add(group: Group, placement: Placement, contenders: &[(&str, u64, Trips)]) -> Group {
+    contenders.iter().fold(group, |group, &(name, items, trips)| {
+        let name = format!("{name}{}", placement.suffix());
+        group.contender(Contender::new(name, Processes, items, move |count| trips(count, placement)))
+    })
+}
+
+fn spinning(apart: Option<Placement>) -> Group {
+    let shmkit: Trips = |count, placement| {
+        let [here, there] = queues()?.map(|(sender, receiver)| Ready(Polling(sender, receiver)));
+        round_trips(here, there, count, placement)
+    };
+    let limit: Trips = |count, placement| {
+        let [here, there] = RawAtomics::pair()?.map(Ready);
+        round_trips(here, there, count, placement)
+    };
+    let iceoryx2: Trips = |count, placement| {
+        let ((to_there, from_here), (to_here, from_there)) = (iceoryx::service(), iceoryx::service());
+        round_trips(Polling(to_there, from_there), Polling(to_here, from_here), count, placement)
+    };
+    let contenders = [("shmkit", 300_000, shmkit), ("raw atomics", 300_000, limit), ("iceoryx2", 20_000, iceoryx2)];
+    let about =
+        "A u64 to another process and back; both sides poll without pause. Raw atomics are the limit: two cache lines.";
+    let group = Group::new("latency_spin", Unit::Nanoseconds, about);
+    [Some(Placement::Free), apart].into_iter().flatten().fold(group, |group, placement| {
+        let named = |name: &str| format!("{name}{}", placement.suffix());
+        add(group, placement, &contenders).compare(named("shmkit"), named("raw atomics"), Bound::AtMost(1.5)).compare(
+            named("shmkit"),
+            named("iceoryx2"),
+            Bound::None,
+        )
+    })
+}
+
+fn sleeping(apart: Option<Placement>) -> Group {
+    const ITEMS: u64 = 10_000;
+    let shmkit: Trips = |count, placement| {
+        let [here, there] = queues()?.map(|ends| Ready(Blocking(ends)));
+        round_trips(here, there, count, placement)
+    };
+    let limit: Trips = |count, placement| {
+        let [here, there] = Futex::pair()?.map(Ready);
+        round_trips(here, there, count, placement)
+    };
+    let pipe: Trips = |count, placement| {
+        let (there, here) = (Pipe::new()?, Pipe::new()?);
+        let ends = [Both(there.write_end(), here.read_end()), Both(here.write_end(), there.read_end())];
+        let [one, other] = ends;
+        round_trips(one, other, count, placement)
+    };
+    let socket: Trips = |count, placement| {
+        let [here, there] = unix_socket::pair();
+        round_trips(here, there, count, placement)
+    };
+    let ipc_channel: Trips = |count, placement| {
+        let [here, there] = ipc_channel::pair()?;
+        round_trips(here, there, count, placement)
+    };
+    let contenders = [
+        ("shmkit", ITEMS, shmkit),
+        ("futex", ITEMS, limit),
+        ("pipe", ITEMS, pipe),
+        ("unix socket", ITEMS, socket),
+        ("ipc-channel", ITEMS, ipc_channel),
+    ];
+    let about = "A u64 to another process and back; both sides sleep until it comes, shmkit after polling for a microsecond. The \
+                 futex is the limit: two words and the system calls. As the scheduler has it, and both pinned to one core.";
+    let group = Group::new("latency_blocking", Unit::Nanoseconds, about);
+    [Some(Placement::Free), Some(Placement::OneCore), apart].into_iter().flatten().fold(group, |group, placement| {
+        let named = |name: &str| format!("{name}{}", placement.suffix());
+        let group = add(group, placement, &contenders);
+        let group = group.compare(named("shmkit"), named("futex"), Bound::AtMost(1.15));
+        ["pipe", "unix socket", "ipc-channel"]
+            .into_iter()
+            .fold(group, |group, rival| group.compare(named("shmkit"), named(rival), Bound::None))
+    })
+}

@@ -1,0 +1,27 @@
+//! Every contender's ends, each used as its documentation tells its users to.
+
+pub mod channels;
+pub mod iceoryx;
+pub mod ipc_channel;
+pub mod limits;
+pub mod pipe;
+pub mod rings;
+pub mod shmkit;
+pub mod shmkit_batch;
+pub mod shmkit_sizes;
+pub mod unix_socket;
+pub mod vyukov;
+
+use serde::{Deserialize, Serialize};
+
+/// Sends or receives with the calls that sleep when they have to, where there are others as well.
+#[derive(Serialize, Deserialize)]
+pub struct Blocking<T>(pub T);
+
+/// Sends or receives whole batches at a time, where that can be done one by one as well.
+#[derive(Serialize, Deserialize)]
+pub struct Batches<T>(pub T);
+
+/// Polls without giving the processor away, for round trips.
+#[derive(Serialize, Deserialize)]
+pub struct Polling<S, R>(pub S, pub R);
