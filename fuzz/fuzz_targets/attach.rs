@@ -15,8 +15,8 @@
 #![no_main]
 
 use libfuzzer_sys::{Corpus, fuzz_target};
-use rustix::fs::{MemfdFlags, SealFlags};
 use rustix::mm::{MapFlags, ProtFlags};
+use shmkit_fuzz::{bytes_of, sealed};
 use shmkit_queue::mpmc::{self, Mpmc};
 use shmkit_segment::{Error, Liveness, Options, Segment, inspect, transfer};
 use std::fs::File;
@@ -36,16 +36,14 @@ static WHOLE: LazyLock<(Vec<u8>, String)> = LazyLock::new(|| {
     let dead = receiver.for_another_peer().expect("a second place");
     dead.recv().expect("a message");
     dead.segment().die();
-    let (text, descriptors) = transfer::sending(|| serde_json::to_string(&receiver));
-    let file = File::from(descriptors.expect("a handle that can be sent").swap_remove(0));
-    let mut bytes = vec![0; segment.length()];
-    file.read_exact_at(&mut bytes, 0).expect("an open file");
-    (bytes, text.expect("a handle that can be sent"))
+    // The place that is kept for its receiver is in use as long as the descriptors are there.
+    let (text, _descriptors) = transfer::sending(|| serde_json::to_string(&receiver));
+    (bytes_of(&segment), text.expect("a handle that can be sent"))
 });
 
 /// An embedder's memory, and its address.
 static MEMORY: LazyLock<(File, usize)> = LazyLock::new(|| {
-    let file = memory_file(&WHOLE.0);
+    let file = sealed(&WHOLE.0);
     let (protection, flags) = (ProtFlags::READ | ProtFlags::WRITE, MapFlags::SHARED);
     // SAFETY: a new mapping, at an address of the kernel's choice.
     let memory = unsafe { rustix::mm::mmap(std::ptr::null_mut(), WHOLE.0.len(), protection, flags, &file, 0) };
@@ -53,15 +51,6 @@ static MEMORY: LazyLock<(File, usize)> = LazyLock::new(|| {
 });
 
 static PATH: LazyLock<PathBuf> = LazyLock::new(|| format!("/dev/shm/shmkit-fuzz-{}", std::process::id()).into());
-
-fn memory_file(content: &[u8]) -> File {
-    let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
-    let file = File::from(rustix::fs::memfd_create(c"fuzz", flags).expect("a memory file"));
-    file.write_all_at(content, 0).expect("a small file");
-    let seals = SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL;
-    rustix::fs::fcntl_add_seals(&file, seals).expect("a file that can be sealed");
-    file
-}
 
 fn reopen(file: &File) -> OwnedFd {
     let path = format!("/proc/self/fd/{}", file.as_raw_fd());
@@ -72,9 +61,10 @@ fn reopen(file: &File) -> OwnedFd {
 fn attach(way: u8, content: &[u8]) -> (File, Option<Arc<Segment<Queue>>>) {
     match way {
         b's' => {
-            let file = memory_file(content);
+            let file = sealed(content);
             let descriptors = vec![reopen(&file), reopen(&file)];
-            let (receiver, _) = transfer::receiving(descriptors, || serde_json::from_str::<mpmc::Receiver<u64>>(&WHOLE.1));
+            let (receiver, _) =
+                transfer::receiving(descriptors, || serde_json::from_str::<mpmc::Receiver<u64>>(&WHOLE.1));
             (file, receiver.ok().map(|receiver| Arc::clone(receiver.segment())))
         }
         b'f' => {

@@ -17,13 +17,11 @@
 #![no_main]
 
 use libfuzzer_sys::{Corpus, fuzz_target};
-use rustix::fs::{MemfdFlags, SealFlags};
+use shmkit_fuzz::{bytes_of, sealed};
 use shmkit_queue::buffer::{self, Buffers};
 use shmkit_queue::mpmc::Mpmc;
 use shmkit_segment::{Configuration, Error, Object, Options, Segment, transfer};
 use std::fs::File;
-use std::os::fd::OwnedFd;
-use std::os::unix::fs::FileExt;
 use std::sync::LazyLock;
 
 type Queue = Mpmc<u64>;
@@ -34,18 +32,10 @@ static BUFFERS: LazyLock<Vec<u8>> = LazyLock::new(|| whole::<Buffers>(buffer::co
 /// The bytes of a segment as its creator leaves it, with a few places for peers.
 fn whole<O: Object>(configuration: Configuration) -> Vec<u8> {
     let segment = Options::new().peers(2).anonymous::<O>(configuration).expect("a small segment");
-    let (sent, descriptors) = transfer::sending(|| serde_json::to_string(&segment.role(0)));
-    sent.expect("a handle that can be sent");
-    let file = File::from(
-        descriptors
-            .expect("an anonymous segment can be handed over")
-            .into_iter()
-            .next()
-            .expect("the segment's memory comes first"),
-    );
-    let mut bytes = vec![0; file.metadata().expect("an open file").len() as usize];
-    file.read_exact_at(&mut bytes, 0).expect("an open file");
-    bytes
+    // The place that is kept for a peer that never comes is in use as long as the parcel is there.
+    let parcel = transfer::sending(|| serde_json::to_string(&segment.role(0)));
+    parcel.0.expect("a handle that can be sent");
+    bytes_of(&segment)
 }
 
 fn edited(whole: &[u8], edits: &[u8]) -> Vec<u8> {
@@ -57,16 +47,7 @@ fn edited(whole: &[u8], edits: &[u8]) -> Vec<u8> {
     bytes
 }
 
-fn sealed(content: &[u8]) -> OwnedFd {
-    let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
-    let file = File::from(rustix::fs::memfd_create(c"fuzz", flags).expect("a memory file"));
-    file.write_all_at(content, 0).expect("a small file");
-    let seals = SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL;
-    rustix::fs::fcntl_add_seals(&file, seals).expect("a file that can be sealed");
-    file.into()
-}
-
-fn verify<O: Object>(content: &[u8], file: &OwnedFd, length: impl Fn(&Configuration) -> u128) {
+fn verify<O: Object>(content: &[u8], file: &File, length: impl Fn(&Configuration) -> u128) {
     match Segment::<O>::verify(file) {
         Ok(configuration) => {
             let peers = u32::from_le_bytes(content[20..24].try_into().expect("four bytes"));

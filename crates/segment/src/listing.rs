@@ -3,7 +3,7 @@
 use crate::header::{MAX_PEERS, PeerEntry};
 use crate::life;
 use crate::named::{DIRECTORY, PREFIX, State, enter, path_of, until_settled};
-use crate::{Error, Peer, sys};
+use crate::{Error, Options, Peer, sys};
 use std::fmt;
 use std::fs::Metadata;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -96,19 +96,11 @@ pub fn remove(name: &str) -> Result<(), Error> {
 /// [`Error::File`] if the directory cannot be read. A segment that cannot be removed is left.
 pub fn remove_stale(quiet: bool) -> Result<Vec<String>, Error> {
     let me = rustix::process::geteuid().as_raw();
-    let is_stale = |listing: &Listing| match listing.state {
-        State::NeverReady | State::EarlierBoot => true,
-        State::Whole | State::Incompatible => quiet && listing.alive == 0,
-        State::Other | State::Unreadable => false,
-    };
     let mut removed = Vec::new();
-    for listing in list()?.into_iter().filter(|listing| listing.owner == me && is_stale(listing)) {
-        let Ok(file) = sys::open_file(&listing.path) else { continue };
-        let Ok(Some(_inside)) = enter(&file, &listing.path) else { continue };
-        // Once more from inside the door: somebody may have come, or put another segment in its place.
-        let is_still = inspect(&listing.path).is_ok_and(|now| is_stale(&now))
-            && !life::is_anyone_alive(file.as_fd(), 0, MAX_PEERS);
-        if is_still && sys::unlink(&listing.path).is_ok() {
+    for listing in list()?.into_iter().filter(|listing| listing.owner == me && listing.alive == 0) {
+        // Its door decides, and whether it may be replaced.
+        let named = Options::new().name(listing.name.as_str()).mode(0o777).replace_stale(quiet);
+        if named.clear_the_way(&listing.path).unwrap_or(false) {
             removed.push(listing.name);
         }
     }

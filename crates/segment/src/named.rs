@@ -164,7 +164,7 @@ impl Named {
     pub fn open_or_create<O: Object>(&self, configuration: Configuration) -> Result<Arc<Segment<O>>, Error> {
         let path = self.path()?;
         let make_room = || match self.clear_the_way(&path) {
-            Err(Error::Exists { .. }) => Ok(()),
+            Err(Error::Exists { .. }) => Ok(false),
             outcome => outcome,
         };
         until_settled(&path, || {
@@ -196,13 +196,13 @@ impl Named {
         const { assert!(O::HARDENED, "this object must not be shared with strangers: see Object::HARDENED") }
         let layout = Layout::<O>::new(&configuration, self.options.peers)?;
         let length = layout.plan.length();
-        let data = sys::unnamed_file(path, self.mode)?;
+        let data = Arc::new(sys::unnamed_file(path, self.mode)?);
         sys::allocate(&data, length)?;
         let memory = Memory::shared(&data, length, self.options.advice())?;
         let life = Life::lock(LockFile::reopen(data.as_fd())?, 0);
-        let segment = Opened::found(memory, layout, configuration, self.options.advice(), Some(data)).settle(life)?;
-        let file = segment.as_file().ok_or(Error::NotTransferable("made of a file above"))?;
-        Ok(sys::link(file, path)?.then_some(segment))
+        let advice = self.options.advice();
+        let segment = Opened::found(memory, layout, configuration, advice, Some(Arc::clone(&data))).settle(life)?;
+        Ok(sys::link(data.as_fd(), path)?.then_some(segment))
     }
 
     /// Becomes a peer of the segment that has the name; `None` if that is another one by now.
@@ -214,8 +214,8 @@ impl Named {
         Opened::<O>::file(data, Size::Trusted)?.come_in(life).map(Some)
     }
 
-    /// Takes the name away from a segment that may be replaced, if there is one. [`Error::Exists`] if it may not.
-    fn clear_the_way(&self, path: &Path) -> Result<(), Error> {
+    /// Takes the name away from a segment that may be replaced: false if there is none. [`Error::Exists`] if it may not.
+    pub(crate) fn clear_the_way(&self, path: &Path) -> Result<bool, Error> {
         let outcome = until_settled(path, || {
             let file = self.open_file(path)?;
             let Some(_inside) = enter(&file, path)? else { return Ok(None) };
@@ -228,10 +228,10 @@ impl Named {
             if !may_go || life::is_anyone_alive(file.as_fd(), 0, MAX_PEERS) {
                 return Err(Error::Exists { path: path.into() });
             }
-            sys::unlink(path).map(Some)
+            sys::unlink(path).map(|()| Some(true))
         });
         match outcome {
-            Err(Error::NotFound { .. }) => Ok(()),
+            Err(Error::NotFound { .. }) => Ok(false),
             outcome => outcome,
         }
     }

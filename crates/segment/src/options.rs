@@ -102,7 +102,7 @@ impl Options {
         let (data, length) = crate::sys::sealed_memory(layout.plan.length(), self.huge_pages)?;
         let memory = Memory::shared(&data, length, self.advice())?;
         let life = Life::lock(crate::fork::LockFile::reopen(data.as_fd())?, 0);
-        Opened::found(memory, layout, configuration, self.advice(), Some(data)).settle(life)
+        Opened::found(memory, layout, configuration, self.advice(), Some(Arc::new(data))).settle(life)
     }
 
     /// A segment by name, in `/dev/shm`, for this user's processes: see [`Named`].

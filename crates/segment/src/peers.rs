@@ -216,7 +216,8 @@ impl<O: Object> Segment<O> {
     fn wait_until(&self, peer: &Peer, deadline: Option<Instant>) -> bool {
         // A death is told by the descriptor, if there can be one. That a living process has left is not, so look up now and then.
         const LOOK_UP: Duration = Duration::from_millis(20);
-        let process = self.watch(peer).ok();
+        let mut process = self.watch(peer).ok();
+        let mut nap = LOOK_UP;
         loop {
             if !self.is_present(peer) || self.reap(peer.id) {
                 return true;
@@ -227,11 +228,12 @@ impl<O: Object> Segment<O> {
             }
             let mut events: Vec<PollFd<'_>> =
                 process.iter().map(|process| PollFd::new(process, PollFlags::IN)).collect();
-            // A process that has ended may still have its locks for a moment (a child of it that is being executed has them too).
-            let ended = process.as_ref().is_some_and(|_| is_readable(&mut events));
-            let nap = if ended { Duration::from_millis(1) } else { LOOK_UP }.min(remaining);
-            let events = if ended { &mut events[..0] } else { &mut events[..] };
-            let _ = rustix::event::poll(events, Timespec::try_from(nap).ok().as_ref());
+            let time = Timespec::try_from(nap.min(remaining)).ok();
+            if rustix::event::poll(&mut events, time.as_ref()).is_ok_and(|ready| ready > 0) {
+                // It may still have its locks for a moment (a child of it that is being executed has them too).
+                process = None;
+                nap = Duration::from_millis(1);
+            }
         }
     }
 
@@ -310,10 +312,6 @@ impl<O: Object> Segment<O> {
     pub(crate) fn sign(&self) {
         self.set_name(host::process_name());
     }
-}
-
-fn is_readable(events: &mut [PollFd<'_>]) -> bool {
-    rustix::event::poll(events, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })).is_ok_and(|ready| ready > 0)
 }
 
 /// A place for somebody who is not attached yet, whose lock `life` will hold; true if a dead peer is in it.

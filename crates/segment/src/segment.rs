@@ -73,11 +73,11 @@ impl<O: Object> Opened<O> {
         layout: Layout<O>,
         configuration: Configuration,
         advice: u32,
-        data: Option<OwnedFd>,
+        data: Option<Arc<OwnedFd>>,
     ) -> Self {
         let (header, peers) = (memory.one(layout.header), memory.slice(layout.table).len());
         header.write::<O>(configuration, peers, memory.length(), advice);
-        Self { memory, layout, configuration, data: data.map(Arc::new) }
+        Self { memory, layout, configuration, data }
     }
 
     /// Becomes the first peer of a new segment, which is whole from then on.
