@@ -29,6 +29,7 @@ fn every_operation_survives_a_kill_at_every_site() {
     queues::buffer_sender_that_must_wait();
     queues::buffer_receiver();
     queues::buffer_receiver_until_the_end();
+    queues::buffer_receiver_at_the_end();
     semaphore::permits_come_back_and_do_not_multiply();
     semaphore::a_waiter_that_dies_strands_nobody();
     recovery::mpmc_reaper_of_a_sender();

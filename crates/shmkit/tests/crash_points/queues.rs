@@ -283,6 +283,19 @@ pub(crate) fn buffer_receiver_until_the_end() {
     });
 }
 
+/// The sender is gone already, so the victim dies on its way to learning that, too.
+pub(crate) fn buffer_receiver_at_the_end() {
+    at_every_site("buffer receiver at the end", |orders| {
+        let (sender, receiver) = buffer::channel(2, 8).unwrap();
+        (1..=2_u64).for_each(|item| sender.send(&item.to_le_bytes()).unwrap());
+        drop(sender);
+        let victim = spawn(recv_buffer_until_the_end, (orders.clone(), receiver.clone())).unwrap();
+        let done = came_through(victim);
+        check_received(&orders.ledger(), &drain(&receiver), 2, false);
+        done
+    });
+}
+
 /// One buffer, and a receiver that holds it: the victim sleeps for room.
 pub(crate) fn buffer_sender_that_must_wait() {
     at_every_site("buffer sender that must wait", |orders| {
