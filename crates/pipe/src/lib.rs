@@ -20,7 +20,7 @@
 //!
 //! # Cost
 //!
-//! One copy in, one copy out, and for each call two loads, a store and a fence. A system call only to sleep, and to wake a sleeper.
+//! One copy in, one copy out, and for each call two loads and a store. A system call only to sleep, and to wake a sleeper.
 //!
 //! # When a process dies
 //!

@@ -24,7 +24,7 @@
 //!
 //! # Cost of an operation
 //!
-//! No read-modify-write, one fence, no system call unless somebody must sleep or be woken. A message takes its own size rounded up to 8 bytes.
+//! No read-modify-write, no fence, no system call unless somebody must sleep or be woken. A message takes its own size rounded up to 8 bytes.
 //!
 //! # When a process dies
 //!

@@ -4,18 +4,31 @@
 //! word = epoch:31 | W        W: somebody may be asleep, or about to be
 //!
 //! wait:    set W            │  notify:  (the condition was made true before)
-//!          fence SeqCst     │           fence SeqCst
-//!          condition?  ───▶ done        W clear? ───▶ done
-//!          sleep while the  │           epoch + 1, W clear  (one compare-exchange)
-//!          word is this     │           wake one, or all
+//!          fence SeqCst     │           W clear? ───▶ done
+//!          condition?  ───▶ done        epoch + 1, W clear  (one compare-exchange)
+//!          sleep while the  │           wake one, or all
+//!          word is this,    │
+//!          at first 100 µs  │
 //!          again            │
 //! ```
 //!
 //! # Why no wake is lost
 //!
-//! The two fences are totally ordered. If the waiter's comes first, the notifier's load sees W (or a later word, below); if the
-//! notifier's comes first, the waiter's look at the condition sees it true. In the first case the notifier changes the word before
-//! it wakes, so a waiter that has not gone to sleep yet is refused by the kernel, which compares the word, and looks again.
+//! Suppose first that the notifier had a fence too, between making the condition true and looking at W. The two fences are totally
+//! ordered. If the waiter's comes first, the notifier's load sees W (or a later word, below); if the notifier's comes first, the
+//! waiter's look at the condition sees it true. In the first case the notifier changes the word before it wakes, so a waiter that has
+//! not gone to sleep yet is refused by the kernel, which compares the word, and looks again.
+//!
+//! It has none: that fence would be the most expensive part of an operation that wakes nobody (it costs a queue between two processes
+//! two thirds of its rate; see ARCHITECTURE.md). Time takes its place. What can go wrong without it is that the notifier's load is done
+//! before its store is visible: it sees W clear, and the waiter, meanwhile, the condition false. But a store leaves its core within a microsecond,
+//! whatever becomes of the thread. So the **first** sleep on a word is 100 µs at most. If it ends with the word as it was, then W has been
+//! set for that long: every notifier that missed it has made its condition visible since, and the waiter's next look sees that; every
+//! later one sees W. Sleeps after that one can be long. A race that is lost costs a delay of 100 µs, and a waiter that nobody calls
+//! wakes once more than it would have to.
+//!
+//! Nothing in a memory model says how long a store takes, so there the fence is real, and the first sleep is a sleep like others: what
+//! `tests/loom.rs` explores is the protocol with fences. `models/eventcount.py` has the one with store buffers and time.
 //!
 //! The notifier may find W gone, or lose its exchange, because another notifier came first and cleared it. That one wakes a
 //! sleeper, which sets W again *before* it looks at the condition. It will see what both notifiers did. But if only one sleeper was
@@ -44,7 +57,7 @@
 use crate::Deadline;
 use crate::futex::{Futex, Sleep};
 use crate::patience::{Naps, Spin};
-use shmkit_segment::primitive::{Ordering, fence};
+use shmkit_segment::primitive::{Ordering, fence, written};
 use shmkit_segment::shared;
 use std::time::Duration;
 
@@ -55,7 +68,7 @@ shared! {
     /// Sleeping until a condition in shared memory holds; 4 bytes (128 with the feature `portable`).
     ///
     /// A condition is anything that becomes true by what others write. They call [`notify_one`](Self::notify_one) after writing it, and
-    /// if nobody sleeps that costs a fence and a load.
+    /// if nobody sleeps that costs a load.
     pub struct EventCount {
         word: Futex,
     }
@@ -70,7 +83,7 @@ const _: () = assert!(size_of::<shmkit_segment::Line<EventCount>>() == 128);
 impl EventCount {
     /// Wakes one waiter, if there is one: for conditions that one waiter makes false again.
     ///
-    /// Costs a sequentially consistent fence and a load if nobody waits; else a compare-exchange and a system call.
+    /// Costs a load if nobody waits; else a compare-exchange and a system call.
     #[inline]
     pub fn notify_one(&self) {
         self.notify(1);
@@ -103,8 +116,8 @@ impl EventCount {
 
     #[inline]
     fn notify(&self, count: u32) {
-        // Pairs with the fence in `wait_until`.
-        fence(Ordering::SeqCst);
+        // Takes the place of a partner of the fence in `wait_until`.
+        written();
         let word = self.word.load(Ordering::Relaxed);
         if word & W != 0 {
             self.wake(word, count);
@@ -115,9 +128,8 @@ impl EventCount {
     fn wake(&self, mut word: u32, count: u32) {
         while word & W != 0 {
             let next = word.wrapping_add(EPOCH) & !W;
-            // Relaxed is enough: what the waiter is to see was written before the fence in `notify`, and the waiter passes its own
-            // fence after it wakes.
-            match self.word.compare_exchange(word, next, Ordering::Relaxed, Ordering::Relaxed) {
+            // Release: what the waiter is to see was written before, and it passes its fence after it was woken or refused.
+            match self.word.compare_exchange(word, next, Ordering::Release, Ordering::Relaxed) {
                 Ok(_) => return self.word.wake(count),
                 Err(found) => word = found,
             }
@@ -147,6 +159,8 @@ impl EventCount {
         }
         let mut naps = Naps::new();
         let mut slept = false;
+        // The word with which a first sleep has passed undisturbed.
+        let mut settled = None;
         loop {
             let mut word = self.word.load(Ordering::Relaxed);
             if word & W == 0 {
@@ -158,7 +172,7 @@ impl EventCount {
             }
             // Before the attempt, so that there is one after the deadline.
             let remaining = deadline.remaining();
-            // Pairs with the fence in `notify`.
+            // Pairs with what was written before `notify`.
             fence(Ordering::SeqCst);
             if let Some(result) = attempt() {
                 if slept && more() {
@@ -166,13 +180,16 @@ impl EventCount {
                 }
                 return Some(result);
             }
+            let is_first = settled != Some(word);
+            let nap = if is_first { Naps::UNSETTLED } else { naps.next() };
             let nap = match remaining {
                 Some(Duration::ZERO) => return None,
-                Some(remaining) => naps.next().min(remaining),
-                None => naps.next(),
+                Some(remaining) => nap.min(remaining),
+                None => nap,
             };
             match self.word.sleep(word, nap) {
                 Sleep::Woken => slept = true,
+                Sleep::TimedOut if is_first => settled = Some(word),
                 Sleep::TimedOut => idle(),
                 Sleep::Again => {}
             }

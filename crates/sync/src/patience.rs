@@ -7,7 +7,8 @@ use std::time::Duration;
 
 /// Waits a little, in the hope that sleeping can be avoided: first on the processor, then by giving it away.
 ///
-/// On a single core nobody else makes progress while this thread spins, so it does not.
+/// On a single core nobody else makes progress while this thread spins, so there it only gives the processor away, which is cheaper than
+/// to sleep and be woken if the other side is about to act.
 pub(crate) struct Spin {
     left: u32,
 }
@@ -20,7 +21,11 @@ const NONE: bool = cfg!(any(loom, crash_points));
 static ROUNDS: LazyLock<u32> = LazyLock::new(|| {
     // One system call. (The standard library would read files of the process's control group as well.)
     let alone = rustix::thread::sched_getaffinity(None).is_ok_and(|cores| cores.count() == 1);
-    if NONE || alone { 0 } else { SPINS + YIELDS }
+    match alone {
+        _ if NONE => 0,
+        true => YIELDS,
+        false => SPINS + YIELDS,
+    }
 });
 
 impl Spin {
@@ -44,12 +49,15 @@ impl Spin {
 }
 
 /// How long to sleep at a time. A sleeper wakes now and then to see whether somebody it waits for has died, which the kernel does
-/// not tell: after 10, 20 and 40 milliseconds and from then on every 50.
+/// not tell: after 10, 20 and 40 milliseconds and from then on every 50. (Before that, once, for the reason given at the head of
+/// `event_count.rs`.)
 pub(crate) struct Naps {
     next: Duration,
 }
 
 impl Naps {
+    /// As long as what a notifier has written may remain unseen, with a large margin. No test can make it longer.
+    pub(crate) const UNSETTLED: Duration = Duration::from_micros(100);
     const FIRST: Duration = Duration::from_millis(10);
     const LONGEST: Duration = Duration::from_millis(50);
 
@@ -65,7 +73,7 @@ impl Naps {
     }
 }
 
-/// `SHMKIT_NAP_MS` sets the length of all sleeps. With an hour, a wake-up that was lost shows as a hang instead of as a delay, which is
+/// `SHMKIT_NAP_MS` sets the length of all those sleeps. With an hour, a wake-up that was lost shows as a hang instead of as a delay, which is
 /// how the test suite runs.
 static FIXED: LazyLock<Option<Duration>> =
     LazyLock::new(|| std::env::var("SHMKIT_NAP_MS").ok()?.parse().ok().map(Duration::from_millis));

@@ -251,7 +251,7 @@ impl<'de> Deserialize<'de> for Semaphore {
     }
 }
 
-/// One permit of a [`Semaphore`], given back on drop: a store, a fence and a load, and a system call if somebody waits.
+/// One permit of a [`Semaphore`], given back on drop: a store and a load, and a system call if somebody waits.
 #[must_use = "the permit goes back at once if it is not kept"]
 pub struct Permit<'a> {
     semaphore: &'a Semaphore,

@@ -25,7 +25,7 @@ impl<'a, O: Object> Loan<'a, O> {
 
     /// Sends the first `length` bytes.
     ///
-    /// Costs an exchange for the message's place in the queue, one to move the index, a fence, and a system call if somebody must be woken.
+    /// Costs an exchange for the message's place in the queue, one to move the index, and a system call if somebody must be woken.
     ///
     /// # Errors
     /// [`SendError::TooLarge`] if there are not so many; [`SendError::Disconnected`] if nobody receives any more; [`SendError::Moved`] in a
@@ -114,7 +114,7 @@ impl<'a, O: Object> Lease<'a, O> {
 
     /// The message is dealt with; its buffer is free for another.
     ///
-    /// Costs a store, a fence, and a system call if a sender must be woken.
+    /// Costs a store, and a system call if a sender must be woken.
     pub fn ack(mut self) {
         if let Some(claim) = self.claim.take() {
             self.receiver.queue.free(claim);

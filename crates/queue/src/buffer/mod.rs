@@ -30,8 +30,8 @@
 //!
 //! | | read-modify-writes | fences | system calls |
 //! |---|---|---|---|
-//! | `loan` and `send`, nobody asleep | 3 | 1 | 0 |
-//! | `recv` and `ack`, nobody asleep | 3 | 1 | 0 |
+//! | `loan` and `send`, nobody asleep | 3 | 0 | 0 |
+//! | `recv` and `ack`, nobody asleep | 3 | 0 | 0 |
 //! | waking somebody | 1 more | | 1 |
 //!
 //! A buffer takes 32 bytes or so beside its content. Finding a free one looks at one word after the other.
@@ -315,8 +315,8 @@ impl<O: Object> Receiver<O> {
         Ok(Lease::new(self, claim, length))
     }
 
-    /// After an acknowledgement: others may sleep until the last message is acknowledged, to learn that it was the last. The fence in the
-    /// notification of space stands between the acknowledgement and this load; its partner is in `try_recv_last`.
+    /// After an acknowledgement: others may sleep until the last message is acknowledged, to learn that it was the last. In the notification of
+    /// space, `written` stands between the acknowledgement and this load; its partner is the fence in `try_recv_last`.
     fn wake_if_last(&self) {
         if self.role.segment().side(self.senders) == Side::Closed {
             self.queue.ends.data.notify_all();

@@ -22,8 +22,8 @@
 //!
 //! | | read-modify-writes | fences | system calls |
 //! |---|---|---|---|
-//! | `send`, room and nobody asleep | 1, and 1 more every 16th time | 1 | 0 |
-//! | `recv`, a message and nobody asleep | 1, and 1 more every 16th time | 1 | 0 |
+//! | `send`, room and nobody asleep | 1, and 1 more every 16th time | 0 | 0 |
+//! | `recv`, a message and nobody asleep | 1, and 1 more every 16th time | 0 | 0 |
 //! | waking somebody | 1 more | | 1 |
 //!
 //! A slot takes 8 bytes beside its value.
@@ -229,8 +229,8 @@ impl<T: Plain> Receiver<T> {
     pub fn try_recv(&self) -> Result<T, TryRecvError> {
         match self.queue.pop(self.me, &self.cursor, &self.seen) {
             Ok(value) => {
-                // Others may sleep until the last message is acknowledged, to learn that it was the last. The fence in the notification
-                // of space stands between the acknowledgement and this load; its partner is in `try_recv_last`.
+                // Others may sleep until the last message is acknowledged, to learn that it was the last. In the notification of space,
+                // `written` stands between the acknowledgement and this load; its partner is the fence in `try_recv_last`.
                 if self.role.segment().side(SENDERS) == Side::Closed {
                     self.queue.ends.data.notify_all();
                 }

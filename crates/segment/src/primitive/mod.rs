@@ -34,6 +34,18 @@ pub fn spin_loop() {
     loom::thread::yield_now();
 }
 
+/// Stands between a store that others may be waiting for and the loads that tell whether somebody waits.
+///
+/// It keeps the compiler from exchanging them. The processor may do the loads before the store is visible, and whoever waits allows it the time
+/// (see `event_count.rs` in `shmkit-sync`). Models know no time: there it is a fence.
+#[inline]
+pub fn written() {
+    #[cfg(not(loom))]
+    std::sync::atomic::compiler_fence(Ordering::SeqCst);
+    #[cfg(loom)]
+    fence(Ordering::SeqCst);
+}
+
 /// The atomic as the kernel sees it, for the one module that sleeps on such words.
 #[cfg(not(loom))]
 #[inline]
