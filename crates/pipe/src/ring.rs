@@ -88,7 +88,7 @@ impl Bytes {
             unsafe { self.block.write(0, 0, &bytes[first..length]) };
             // The bytes are written. Pairs with the acquire load in `pop`.
             self.ends.tail.store(tail.wrapping_add(length as u64), Ordering::Release);
-            self.ends.data.notify_one();
+            self.ends.data.notify_all(); // there is one reader
         }
         Ok(length)
     }
@@ -110,7 +110,7 @@ impl Bytes {
             unsafe { self.block.read(0, 0, &mut bytes[first..length]) };
             // The bytes are read. Pairs with the acquire load in `push`.
             self.ends.head.store(head.wrapping_add(length as u64), Ordering::Release);
-            self.ends.space.notify_one();
+            self.ends.space.notify_all(); // there is one writer
         }
         Ok(length)
     }

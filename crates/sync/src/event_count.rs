@@ -1,13 +1,14 @@
 //! The event count: how anything in this toolkit sleeps until a condition in shared memory holds.
 //!
 //! ```text
-//! word = epoch:31 | W        W: somebody may be asleep, or about to be
+//! word = epoch:30 | CALLED | W        W: somebody may be asleep, or about to be
+//!                                     CALLED: one of them was woken, and has not set W again yet
 //!
 //! wait:    set W            │  notify:  (the condition was made true before)
-//!          fence SeqCst     │           W clear? ───▶ done
-//!          condition?  ───▶ done        epoch + 1, W clear  (one compare-exchange)
-//!          sleep while the  │           wake one, or all
-//!          word is this,    │
+//!          fence SeqCst     │           W and CALLED clear? ───▶ done
+//!          condition?  ───▶ done        CALLED? fence SeqCst, W still clear? ───▶ done
+//!          sleep while the  │           epoch + 1, W clear  (one compare-exchange)
+//!          word is this,    │           wake one, which leaves CALLED, or all
 //!          at first 100 µs  │
 //!          again            │
 //! ```
@@ -26,6 +27,12 @@
 //! set for that long: every notifier that missed it has made its condition visible since, and the waiter's next look sees that; every
 //! later one sees W. Sleeps after that one can be long. A race that is lost costs a delay of 100 µs, and a waiter that nobody calls
 //! wakes once more than it would have to.
+//!
+//! That holds for the waiter whose first sleep it was. Others who sleep on must not depend on it, and do in one case: of several sleepers one was woken, and before it sets W again there comes another
+//! notification. It finds W clear, and leaves it to the one that was woken to see both events and to pass the second one on (the baton, below); but that one
+//! has just looked, the second event was still under way, and nobody calls the next sleeper. (Found by the model.) So a notification that wakes one leaves CALLED until the one that was
+//! woken sets W, and a notifier that finds it does have its fence. That is rare, and wakes are expensive anyway. If the wake found nobody, CALLED goes at once: then nobody sleeps, and who was
+//! about to is refused by the kernel and begins again with a first sleep. Nor is it needed when all are woken, for the same reason.
 //!
 //! Nothing in a memory model says how long a store takes, so there the fence is real, and the first sleep is a sleep like others: what
 //! `tests/loom.rs` explores is the protocol with fences. `models/eventcount.py` has the one with store buffers and time.
@@ -62,7 +69,8 @@ use shmkit_segment::shared;
 use std::time::Duration;
 
 const W: u32 = 1;
-const EPOCH: u32 = 2;
+const CALLED: u32 = 2;
+const EPOCH: u32 = 4;
 
 shared! {
     /// Sleeping until a condition in shared memory holds; 4 bytes (128 with the feature `portable`).
@@ -83,16 +91,24 @@ const _: () = assert!(size_of::<shmkit_segment::Line<EventCount>>() == 128);
 impl EventCount {
     /// Wakes one waiter, if there is one: for conditions that one waiter makes false again.
     ///
-    /// Costs a load if nobody waits; else a compare-exchange and a system call.
+    /// Costs a load if nobody waits; else a compare-exchange and a system call, or, while somebody who was woken has not come up yet, a fence.
     #[inline]
     pub fn notify_one(&self) {
         self.notify(1);
     }
 
-    /// Wakes all waiters: for conditions that stay true, and where waiters of one event count want different things.
+    /// Wakes all waiters: for conditions that stay true, where waiters of one event count want different things, and where there is only one, as it never costs a fence.
     #[inline]
     pub fn notify_all(&self) {
         self.notify(i32::MAX as u32);
+    }
+
+    /// Whether somebody may be asleep or about to be: for who would have to find out first whether there is something to notify of. Costs a load.
+    #[inline]
+    #[must_use]
+    pub fn is_awaited(&self) -> bool {
+        written();
+        self.word.load(Ordering::Relaxed) & W != 0
     }
 
     /// Wakes everyone who sleeps or is about to, whatever the word says: after a death, when the word cannot be trusted to tell.
@@ -106,9 +122,12 @@ impl EventCount {
     pub fn rouse(&self) {
         let mut word = self.word.load(Ordering::Relaxed);
         // SeqCst: what was written before is seen by whoever reads this word afterwards and then passes its fence.
-        while let Err(found) =
-            self.word.compare_exchange(word, word.wrapping_add(EPOCH) | W, Ordering::SeqCst, Ordering::Relaxed)
-        {
+        while let Err(found) = self.word.compare_exchange(
+            word,
+            word.wrapping_add(EPOCH) & !CALLED | W,
+            Ordering::SeqCst,
+            Ordering::Relaxed,
+        ) {
             word = found;
         }
         self.word.wake(i32::MAX as u32);
@@ -119,18 +138,36 @@ impl EventCount {
         // Takes the place of a partner of the fence in `wait_until`.
         written();
         let word = self.word.load(Ordering::Relaxed);
-        if word & W != 0 {
+        if word & (W | CALLED) != 0 {
             self.wake(word, count);
         }
     }
 
     #[cold]
     fn wake(&self, mut word: u32, count: u32) {
-        while word & W != 0 {
-            let next = word.wrapping_add(EPOCH) & !W;
+        loop {
+            if word & W == 0 {
+                if word & CALLED == 0 {
+                    return;
+                }
+                // Pairs with the fence in `wait_until`: whoever was called sees what was written before, or has set W.
+                fence(Ordering::SeqCst);
+                word = self.word.load(Ordering::Relaxed);
+                if word & W == 0 {
+                    return;
+                }
+            }
+            let called = if count == 1 { CALLED } else { 0 };
+            let next = word.wrapping_add(EPOCH) & !(W | CALLED) | called;
             // Release: what the waiter is to see was written before, and it passes its fence after it was woken or refused.
             match self.word.compare_exchange(word, next, Ordering::Release, Ordering::Relaxed) {
-                Ok(_) => return self.word.wake(count),
+                Ok(_) => {
+                    if self.word.wake(count) == 0 && called != 0 {
+                        // Failure: somebody has come to sleep, or to wake.
+                        let _ = self.word.compare_exchange(next, next & !CALLED, Ordering::Relaxed, Ordering::Relaxed);
+                    }
+                    return;
+                }
                 Err(found) => word = found,
             }
         }
@@ -165,10 +202,11 @@ impl EventCount {
             let mut word = self.word.load(Ordering::Relaxed);
             if word & W == 0 {
                 // Relaxed: the fence below orders it before the attempt.
-                if self.word.compare_exchange(word, word | W, Ordering::Relaxed, Ordering::Relaxed).is_err() {
+                let armed = word & !CALLED | W;
+                if self.word.compare_exchange(word, armed, Ordering::Relaxed, Ordering::Relaxed).is_err() {
                     continue;
                 }
-                word |= W;
+                word = armed;
             }
             // Before the attempt, so that there is one after the deadline.
             let remaining = deadline.remaining();

@@ -53,12 +53,12 @@ mod kernel {
             }
         }
 
-        /// Wakes at most `count` sleepers.
+        /// Wakes at most `count` sleepers, and says how many.
         #[cfg_attr(crash_points, track_caller)]
-        pub(crate) fn wake(&self, count: u32) {
+        pub(crate) fn wake(&self, count: u32) -> usize {
             crash::site("futex wake");
             // The kernel fails this call for unmapped or misaligned words only.
-            let _ = futex::wake(futex_word(&self.word), Flags::empty(), count);
+            futex::wake(futex_word(&self.word), Flags::empty(), count).unwrap_or(0)
         }
     }
 
@@ -123,11 +123,12 @@ mod portable {
             Sleep::Woken
         }
 
-        /// Wakes all sleepers, however many were asked for: those for whom there is nothing sleep again.
+        /// Wakes all sleepers, however many were asked for: those for whom there is nothing sleep again. So none sleeps on; it says 0.
         #[cfg_attr(crash_points, track_caller)]
-        pub(crate) fn wake(&self, _count: u32) {
+        pub(crate) fn wake(&self, _count: u32) -> usize {
             crash::site("futex wake");
             self.event.set();
+            0
         }
     }
 
@@ -187,7 +188,8 @@ mod modelled {
     #[derive(Default)]
     pub(crate) struct Futex {
         word: AtomicU32,
-        bucket: Mutex<()>,
+        /// How many sleep.
+        bucket: Mutex<usize>,
         sleepers: Condvar,
     }
 
@@ -198,23 +200,27 @@ mod modelled {
     impl Futex {
         pub(crate) fn sleep(&self, expected: u32, _timeout: Duration) -> Sleep {
             shmkit_segment::crash::site("futex wait");
-            let bucket = self.bucket.lock().expect("no thread panics in here");
+            let mut bucket = self.bucket.lock().expect("no thread panics in here");
             // Relaxed: a waker changes the word before it takes the bucket's lock.
             if self.word.load(Ordering::Relaxed) != expected {
                 return Sleep::Again;
             }
+            *bucket += 1;
             drop(self.sleepers.wait(bucket).expect("no thread panics in here"));
             Sleep::Woken
         }
 
-        pub(crate) fn wake(&self, count: u32) {
+        pub(crate) fn wake(&self, count: u32) -> usize {
             shmkit_segment::crash::site("futex wake");
-            let _bucket = self.bucket.lock().expect("no thread panics in here");
+            let mut bucket = self.bucket.lock().expect("no thread panics in here");
+            let woken = (*bucket).min(count as usize);
+            *bucket -= woken;
             if count == 1 {
                 self.sleepers.notify_one();
             } else {
                 self.sleepers.notify_all();
             }
+            woken
         }
     }
 
