@@ -11,11 +11,17 @@ as a leaver, wake all. Threads of one process share a count and die together. A 
 sleeps until it reads CLOSED. One step is one access to shared memory; kills may fall
 before each of them, on reapers too; a second reaper repeats what the first had begun.
 
+Claiming, for a role that one handle has at a time. Look at the side. Not OPEN: add to the own
+count, then move that very side to OPEN of the next epoch; if somebody else moved it, leave
+again as a leaver does, and look again. OPEN: find somebody with a count; nobody: close it
+(whoever should have was killed, or is about to), wake all, look again; somebody dead: reap,
+look again; somebody alive: taken. A claimer here looks again then too, until it gets the role.
+
 A good end. Everyone has left, or died and was reaped; the side is CLOSED if it was ever
 OPEN; and then the watcher has learned it.
 
 Always required. CLOSED is never to be seen while somebody whose joining is complete has
-not begun to leave and lives.
+not begun to leave and lives. And of those who claim, one has the role at a time.
 
 Expected to fail, and why. `first handle only`: of two threads that take the role at once
 the second finds a count above zero and believes the side moved, while the first has not
@@ -25,7 +31,11 @@ counts. `look, then subtract`: of two who leave at once neither sees the other g
 what a subtraction does that is not yet visible when the counts are loaded: the code needs
 sequential consistency there). `count after the child`: the child may be alone, and is not
 counted. `count, then mark live`: a parent killed in between leaves a count that nobody
-reaps. `no wake by the reaper`: a leaver killed between CLOSED and its wake.
+reaps. `no wake by the reaper`: a leaver killed between CLOSED and its wake. `claim an OPEN
+side`: two have it. `move, then count`: a closer comes in between, and the role is had twice.
+`the loser only subtracts`: the holder that left meanwhile had not closed because of it. `the
+claimer does not close`: a leaver was killed before it did, and had no count any more. `the
+claimer does not reap`: it waits for a dead holder.
 """
 
 from explore import GONE, NOT_REAPED, Case, Model, act, add, cas, load, main, store
@@ -36,9 +46,12 @@ FREE = "free"
 
 def role(threads=(), rounds=1, clones=False, hand_over=False, child_rounds=0, reapers=0, kills=0,
          first_handle_only=False, epochs=True, subtract_first=True, count_first=True,
-         live_first=True, reaper_wakes=True):
+         live_first=True, reaper_wakes=True, claims=False, claims_open=False, claim_counts_first=True,
+         loser_closes=True, claimer_closes=True, claimer_reaps=True, successor=False):
     """`threads[p]` is how many threads of process p join and leave, `rounds` times each.
-    With `hand_over` two more processes: a parent that joins and hands a handle to a child."""
+    With `hand_over` two more processes: a parent that joins and hands a handle to a child.
+    With `successor`, only the living must come to an end.
+    With `claims` they all claim instead of joining, and so does the parent."""
     model = Model(kills)
     members = len(threads) + (2 if hand_over else 0)
     parent, child = (members - 2, members - 1) if hand_over else (None, None)
@@ -55,6 +68,8 @@ def role(threads=(), rounds=1, clones=False, hand_over=False, child_rounds=0, re
     life = model.cells("life", [FREE if p == child else frozenset([p]) for p in range(processes)])
     # Is a member: its joining is complete, its leaving has not begun. An onlooker's note.
     is_member = model.cells("is a member", [False] * len(thread_processes))
+    # A parent that hands its handle over, and its child, are one after the other: both count, and one uses it.
+    alone, in_turn = (is_member[:-2], is_member[-2:]) if hand_over else (is_member, [])
 
     def holds(lock, process):
         return isinstance(lock, frozenset) and process in lock
@@ -105,6 +120,45 @@ def role(threads=(), rounds=1, clones=False, hand_over=False, child_rounds=0, re
             if (yield cas(side, seen, next_side(seen, CLOSED))):
                 return True
 
+    def lock_dead(state, place, me):
+        if state[life[place]] == NOT_REAPED:
+            return [(True, ((life[place], ("reaped by", me)),))]
+        return [(False, ())]
+
+    def recover(dead):
+        yield store(count[dead], 0)
+        yield from close_if_empty()
+        if reaper_wakes:
+            yield act(wake_all)
+
+    def claim(process):
+        while True:
+            seen = yield load(side)
+            if seen[1] != OPEN or claims_open:
+                if claim_counts_first:
+                    yield add(count[process], 1)
+                moved = yield cas(side, seen, next_side(seen, OPEN))
+                if not claim_counts_first and moved:
+                    yield add(count[process], 1)
+                if moved:
+                    return
+                if claim_counts_first:
+                    if loser_closes:
+                        yield from leave(process)
+                    else:
+                        yield add(count[process], -1)
+                continue
+            other = None
+            for p in range(members):
+                if other is None and (yield load(count[p])) != 0:
+                    other = p
+            if other is None:
+                if claimer_closes and (yield from close_if_empty()):
+                    yield act(wake_all)
+            elif other != process and claimer_reaps and (yield act(lock_dead, other, process)):
+                yield from recover(other)
+                yield store(life[other], GONE)
+
     def leave(process):
         if not subtract_first:
             yield from leave_looking_first(process)
@@ -133,7 +187,7 @@ def role(threads=(), rounds=1, clones=False, hand_over=False, child_rounds=0, re
 
     def member(thread, process):
         for _round in range(rounds):
-            yield from join(process)
+            yield from claim(process) if claims else join(process)
             yield store(is_member[thread], True)
             if clones:
                 yield add(count[process], 1)                          # a clone, which outlives the original
@@ -148,7 +202,7 @@ def role(threads=(), rounds=1, clones=False, hand_over=False, child_rounds=0, re
         return [(None, ((life[child], without(state[life[child]], parent)),))]
 
     def parent_program(thread):
-        yield from join(parent)
+        yield from claim(parent) if claims else join(parent)
         yield store(is_member[thread], True)
         if count_first:
             if live_first:
@@ -205,10 +259,7 @@ def role(threads=(), rounds=1, clones=False, hand_over=False, child_rounds=0, re
         while True:
             dead = yield act(lock_any_dead, me)
             if dead < members:
-                yield store(count[dead], 0)
-                yield from close_if_empty()
-                if reaper_wakes:
-                    yield act(wake_all)
+                yield from recover(dead)
             yield store(life[dead], GONE)
 
     peers = []
@@ -226,9 +277,14 @@ def role(threads=(), rounds=1, clones=False, hand_over=False, child_rounds=0, re
     def invariant(state):
         if state[side][1] == CLOSED and any(state[m] for m in is_member):
             return "CLOSED while there is a member"
+        if claims and sum(state[m] for m in alone) + any(state[m] for m in in_turn) > 1:
+            return "two have the role"
         return None
 
     def good_end(state):
+        if successor:
+            # Nobody reaps but claimers: whoever lives gets through, whatever the dead have left.
+            return all(model.finished(state, peer) or model.dead(state, peer) for peer in peers)
         for peer, process in zip(peers, thread_processes):
             if not model.finished(state, peer) and state[life[process]] != GONE:
                 if process != child or state[life[child]] != FREE:
@@ -261,6 +317,22 @@ CASES = [
     case("hand-over, another process, 1 kill", threads=[1], hand_over=True, kills=1, reapers=1),
     case("hand-over, another process, 2 kills, 2 reapers", threads=[1], hand_over=True,
          kills=2, reapers=2, quick=False),
+    case("2 claim, 2 rounds", threads=[1, 1], rounds=2, claims=True),
+    case("3 claim", threads=[1, 1, 1], claims=True),
+    case("2 threads of a process and another process claim", threads=[2, 1], claims=True),
+    case("2 claim, 1 kill", threads=[1, 1], claims=True, kills=1, reapers=1),
+    case("2 claim and reap, 2 rounds, 1 kill", threads=[1, 1], rounds=2, claims=True, kills=1, reapers=0, successor=True),
+    case("2 claim, 2 kills, 2 reapers", threads=[1, 1], claims=True, kills=2, reapers=2, quick=False),
+    case("3 claim, 1 kill", threads=[1, 1, 1], claims=True, kills=1, reapers=1, quick=False),
+    case("1 claims, hand-over", threads=[1], hand_over=True, claims=True),
+    case("1 claims, hand-over, 1 kill", threads=[1], hand_over=True, claims=True, kills=1, reapers=1),
+    case("claim an OPEN side", "violation", threads=[1, 1], claims=True, claims_open=True),
+    case("move, then count", "violation", threads=[1, 1, 1], claims=True, claim_counts_first=False),
+    case("the loser only subtracts", "stuck", threads=[1, 1], claims=True, claimer_closes=False, loser_closes=False),
+    case("the claimer does not close, 1 kill", "stuck", threads=[1, 1], claims=True, claimer_closes=False, kills=1,
+         successor=True),
+    case("the claimer does not reap, 1 kill", "stuck", threads=[1, 1], claims=True, claimer_reaps=False, kills=1,
+         successor=True),
     case("first handle only, 2 threads, 2 rounds", "violation", threads=[2], rounds=2, first_handle_only=True),
     case("first handle only, 2 threads and another process", "violation", threads=[2, 1], first_handle_only=True),
     case("no epoch", "violation", threads=[1, 1], rounds=2, epochs=False),

@@ -3,7 +3,7 @@
 //! Built with `--cfg crash_points`, each such place calls [`site`] just before it acts (and once more after a
 //! compare-exchange, with its outcome). A test arms the calling thread with a number, and the n-th site from then on ends
 //! the process with the signal of the test's choice, after its name was written where the test asked. A site's name is its
-//! source position and its operation, as in `mpmc.rs:143:30 compare_exchange won`, so that no place can be forgotten and
+//! source position and its operation, as in `mpmc/ring.rs:143:30 compare_exchange won`, so that no place can be forgotten and
 //! no name can go stale.
 //!
 //! Without the `cfg` there is nothing: [`site`] is an empty inline function and the atomics are `std`'s own. `ci/hook-is-free`
@@ -15,7 +15,7 @@
 pub fn site(_operation: &'static str) {}
 
 #[cfg(all(crash_points, not(loom)))]
-pub use armed::{arm, disarm, site};
+pub use armed::{arm, arm_next, disarm, site};
 #[cfg(all(crash_points, loom))]
 pub use modelled::{arm, disarm, site};
 
@@ -57,6 +57,7 @@ mod modelled {
 #[cfg(all(crash_points, not(loom)))]
 mod armed {
     use std::cell::RefCell;
+    use std::collections::VecDeque;
     use std::fs::File;
     use std::io::Write;
     use std::panic::Location;
@@ -68,17 +69,24 @@ mod armed {
     }
 
     thread_local! {
-        static ARMED: RefCell<Option<Armed>> = const { RefCell::new(None) };
+        /// One after the other.
+        static ARMED: RefCell<VecDeque<Armed>> = const { RefCell::new(VecDeque::new()) };
     }
 
     /// Makes the `n`-th site (from 1) that this thread reaches raise `signal` in this process. Its name goes to `log`.
     pub fn arm(n: u64, signal: i32, log: File) {
-        ARMED.with_borrow_mut(|armed| *armed = Some(Armed { countdown: n, signal, log }));
+        disarm();
+        arm_next(n, signal, log);
+    }
+
+    /// Adds a site to die at, counted from the one that was armed last: for a thread that is stopped there first, and goes on.
+    pub fn arm_next(n: u64, signal: i32, log: File) {
+        ARMED.with_borrow_mut(|armed| armed.push_back(Armed { countdown: n, signal, log }));
     }
 
     /// Undoes [`arm`]: true if it was still to come.
     pub fn disarm() -> bool {
-        ARMED.with_borrow_mut(|armed| armed.take().is_some())
+        ARMED.with_borrow_mut(|armed| !std::mem::take(armed).is_empty())
     }
 
     /// Announces the operation `operation`, which the caller is about to do.
@@ -88,12 +96,14 @@ mod armed {
         // A thread that is being torn down has no thread-local storage left, and nothing to be armed with.
         let reached = ARMED.try_with(|armed| {
             let mut armed = armed.borrow_mut();
-            let waiting = armed.as_mut()?;
+            let waiting = armed.front_mut()?;
             waiting.countdown -= 1;
-            if waiting.countdown == 0 { armed.take() } else { None }
+            if waiting.countdown == 0 { armed.pop_front() } else { None }
         });
         if let Ok(Some(mut armed)) = reached {
-            let file = here.file().rsplit('/').next().unwrap_or_default();
+            // With its directory: several files are called `ring.rs`.
+            let path = here.file();
+            let file = path.rmatch_indices('/').nth(1).map_or(path, |(slash, _)| &path[slash + 1..]);
             let name = format!("{file}:{}:{} {operation}\n", here.line(), here.column());
             // The name is for the report only: the kill must come whether or not it could be written.
             let _ = armed.log.write_all(name.as_bytes());

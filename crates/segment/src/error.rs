@@ -176,9 +176,26 @@ pub enum Error {
         limit: usize,
     },
 
+    /// A role that one handle has at a time, such as an end of an `spsc` queue, is another one's.
+    #[error("this end is taken by {}: wait until it leaves or ends, or have the handle passed on from there", holder(*pid, name))]
+    RoleTaken {
+        /// The process that has it, as it says; 0 if it was passed to one that has not come up yet.
+        pid: u32,
+        /// What that calls itself.
+        name: String,
+    },
+
     /// The handle cannot be handed to another process, or not in this way.
     #[error("{0}")]
     NotTransferable(&'static str),
+}
+
+/// How an error speaks of a peer.
+fn holder(pid: u32, name: &str) -> String {
+    match pid {
+        0 => "a process that has not come up yet".to_owned(),
+        pid => format!("process {pid} ({name}), which is alive"),
+    }
 }
 
 impl Error {

@@ -97,6 +97,7 @@ pub mod primitive;
 mod role;
 mod segment;
 mod sys;
+mod tally;
 pub mod transfer;
 
 // Models have private segments only.
@@ -127,7 +128,7 @@ pub use plain::{Plain, PlainCell};
 pub use plan::{At, AtBlocks, AtRing, AtSlice, Plan};
 #[cfg(not(loom))]
 pub use raw::{Liveness, Raw};
-pub use role::{ROLES, Role, Side};
+pub use role::{ROLES, Role, Side, Sides};
 pub use segment::Segment;
 #[cfg(not(loom))]
 pub use socket::{Credentials, credentials, recv, send};

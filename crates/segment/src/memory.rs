@@ -141,7 +141,12 @@ impl Memory {
     #[must_use]
     pub fn ring<T: Shared>(&self, at: AtRing<T>) -> Ring<T> {
         assert!(at.0.count.is_power_of_two(), "a plan makes rings of powers of two only");
-        Ring { first: self.resolve(&at.0), mask: at.0.count as u64 - 1, _memory: self.clone() }
+        Ring {
+            first: self.resolve(&at.0),
+            mask: at.0.count as u64 - 1,
+            lap_shift: at.0.count.trailing_zeros(),
+            _memory: self.clone(),
+        }
     }
 
     /// A view of blocks of bytes.
@@ -191,6 +196,8 @@ pub struct MappedSlice<T> {
 pub struct Ring<T> {
     first: NonNull<T>,
     mask: u64,
+    /// `mask` has so many ones; counting them at each operation would cost more than the rest of it.
+    lap_shift: u32,
     _memory: Memory,
 }
 
@@ -218,7 +225,7 @@ impl<T> Clone for MappedSlice<T> {
 
 impl<T> Clone for Ring<T> {
     fn clone(&self) -> Self {
-        Self { first: self.first, mask: self.mask, _memory: self._memory.clone() }
+        Self { first: self.first, mask: self.mask, lap_shift: self.lap_shift, _memory: self._memory.clone() }
     }
 }
 
@@ -254,6 +261,27 @@ impl<T: Shared> Ring<T> {
         unsafe { cell.as_ref() }
     }
 
+    /// The cells of `count` positions from `position` on, in their order: what lies before the end of the ring, and what lies behind, which is
+    /// mostly empty. For going through many without masking each position.
+    ///
+    /// # Panics
+    /// If there are not so many cells.
+    #[inline]
+    #[must_use]
+    pub fn run(&self, position: u64, count: usize) -> (&[T], &[T]) {
+        assert!(count as u64 <= self.capacity(), "a run is longer than its ring");
+        let start = (position & self.mask) as usize;
+        let before = count.min(self.capacity() as usize - start);
+        // SAFETY: `mask` is less than the number of cells.
+        let first = unsafe { self.first.add(start) };
+        // SAFETY: aligned, and `start + before` is at most the number of cells, all within memory that `self` keeps mapped; a `Shared` type may
+        // be written by others meanwhile.
+        let first = unsafe { NonNull::slice_from_raw_parts(first, before).as_ref() };
+        // SAFETY: as above, with `count - before`, which is at most `count` and so at most the number of cells.
+        let second = unsafe { NonNull::slice_from_raw_parts(self.first, count - before).as_ref() };
+        (first, second)
+    }
+
     /// The number of cells, a power of two.
     #[inline]
     #[must_use]
@@ -265,7 +293,7 @@ impl<T: Shared> Ring<T> {
     #[inline]
     #[must_use]
     pub fn lap(&self, position: u64) -> u64 {
-        position >> self.mask.count_ones()
+        position >> self.lap_shift
     }
 }
 

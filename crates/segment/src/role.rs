@@ -21,9 +21,34 @@
 //! which closes on its behalf and wakes everyone. `models/roles.py` explores it.
 //!
 //! NEVER is not CLOSED: whoever opens first waits for the other side to arrive.
+//!
+//! # Roles that one handle has at a time
+//!
+//! [`Segment::sole_role`] takes a role only if nobody has it:
+//!
+//! ```text
+//! look:  side not OPEN ──▶ add to the own count ──▶ move that very side word to OPEN of the next epoch ──▶ the role is ours
+//!   ▲                                                 │ somebody else moved it
+//!   ├── subtract again, as a leaver does ◀────────────┘
+//!   │
+//!   ├── side OPEN, no count anywhere: close it
+//!   ├── side OPEN, a count of a dead peer: reap it
+//!   └── side OPEN, a count of a living peer: taken
+//! ```
+//!
+//! At most one has it: a claim succeeds from a side that is not OPEN, leaves it OPEN, and CLOSED is exact, so that the next claim can only succeed
+//! after the count of this one is gone. The count comes *before* the move for that reason: in between, a closer would find nobody. Passing the role to
+//! a child keeps it OPEN all the while, as the child is counted before its parent leaves.
+//!
+//! It is never lost. A claimer that gives up may have been the reason for which the holder, leaving at the same moment, did not close; so it closes, like
+//! a leaver. One that was killed on its way leaves a count, or a side without counts; the next claimer reaps the first and closes the second.
+//! And "taken" is never said by all of several claimers while nobody has it: only who has found the side closed adds to a count, and if its move then
+//! fails, another one's has succeeded. Whoever is refused has seen a holder, or a claimer that is still at it. Of these the last either finds
+//! a holder, or has nobody left in its way.
 
+use crate::header::Header;
 use crate::primitive::{AtomicU32, Ordering};
-use crate::{Object, PeerId, Segment};
+use crate::{Error, Mapped, Object, PeerId, Segment};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
@@ -68,6 +93,59 @@ impl<O: Object> Segment<O> {
     #[inline]
     pub fn side(&self, role: usize) -> Side {
         Side::of(self.header.sides[role].load(Ordering::Acquire))
+    }
+
+    /// The words that say whether anybody acts in a role, at hand.
+    #[must_use]
+    pub fn sides(&self) -> Sides {
+        Sides(self.header.clone())
+    }
+
+    /// Takes one handle of role number `role`, which nobody else has: for roles that exist once. Whoever has died with it is reaped.
+    ///
+    /// The role must only ever be taken in this way, or by the creator before anybody else is there, and its handle not be cloned. It can
+    /// be passed to another process by serialising it and then [giving it away](Role::give_away). Costs two read-modify-writes if it is
+    /// free, and a system call to find out whether its last holder lives if it is not. Never blocks.
+    ///
+    /// # Errors
+    /// [`Error::RoleTaken`] if a living process has it, a stopped one included. One that has just died can count as living for about a millisecond
+    /// (until the kernel has dropped its lock, and whoever reaps it is done). [`Error::Forked`]; [`Error::Corrupt`] if a peer keeps writing over the segment.
+    pub fn sole_role(self: &Arc<Self>, role: usize) -> Result<Role<O>, Error> {
+        /// Each further turn needs another claimer that succeeded, or a death. Nobody meets that many.
+        const TURNS: usize = 10_000;
+        if self.is_defunct() {
+            return Err(Error::Forked);
+        }
+        let side = &self.header.sides[role];
+        for _ in 0..TURNS {
+            // Acquire: who finds it OPEN sees the count of the one who opened it.
+            let word = side.load(Ordering::Acquire);
+            if word & STATE != OPEN {
+                self.count(role, self.me()).fetch_add(1, Ordering::SeqCst);
+                // Acquire: after all that the last holder did (the release in `close_if_empty`). Release: a closer that reads this sees the count.
+                if side.compare_exchange(word, next(word, OPEN), Ordering::AcqRel, Ordering::Relaxed).is_ok() {
+                    return Ok(Role::counted(Arc::clone(self), role));
+                }
+                self.resign(role);
+                continue;
+            }
+            let mut counts = (0..self.table.len() as u16).map(PeerId);
+            match counts.find(|&peer| self.count(role, peer).load(Ordering::SeqCst) != 0) {
+                Some(peer) if !self.reap(peer) => return Err(self.role_taken(peer)),
+                Some(_) => {}
+                // The last one was killed before it closed the side, or is about to.
+                None if self.close_if_empty(role) => self.object().wake_all(),
+                None => {}
+            }
+        }
+        Err(Error::Corrupt("the word of a role keeps changing"))
+    }
+
+    #[cold]
+    fn role_taken(&self, peer: PeerId) -> Error {
+        let holder = self.peers().into_iter().find(|other| other.id() == peer);
+        let name = holder.as_ref().map(|holder| holder.name().into_owned());
+        Error::RoleTaken { pid: holder.map_or(0, |holder| holder.pid()), name: name.unwrap_or_default() }
     }
 
     /// Makes `peer` a member of `role`, with one handle more.
@@ -126,6 +204,21 @@ impl<O: Object> Segment<O> {
 
     fn count(&self, role: usize, peer: PeerId) -> &AtomicU32 {
         &self.table[usize::from(peer.number())].roles[role]
+    }
+}
+
+/// The words that say whether anybody acts in a segment's roles, at hand: for operations that look at one each time.
+pub struct Sides(Mapped<Header>);
+
+impl Sides {
+    /// Whether role number `role` is closed, as cheaply as can be told: one instruction that tests a bit.
+    ///
+    /// In a child made by `fork` all are. [`Segment::side`] tells exactly: it takes a word that nobody but a peer gone wild writes for another state.
+    /// Acquire: who sees it closed sees all that the role's last holders did.
+    #[inline]
+    #[must_use]
+    pub fn is_closed(&self, role: usize) -> bool {
+        self.0.sides[role].load(Ordering::Acquire) & CLOSED != 0
     }
 }
 
