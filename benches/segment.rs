@@ -69,7 +69,7 @@ fn create(group: &mut BenchmarkGroup<'_, WallTime>) {
             bencher.iter(|| Options::new().private::<Buffers>(configuration).expect("there is memory"));
         });
     }
-    let (name, configuration) = (Name::new("create"), mpmc::configuration(CAPACITY));
+    let (name, configuration) = (Name::new("create"), mpmc::Settings::new(CAPACITY).into());
     let named = name.named();
     group.bench_function("create by name, and remove it", |bencher| {
         bencher.iter(|| {
@@ -89,7 +89,7 @@ fn create(group: &mut BenchmarkGroup<'_, WallTime>) {
 
 /// By the number of peers that are attached already.
 fn attach(group: &mut BenchmarkGroup<'_, WallTime>) {
-    let (name, configuration) = (Name::new("attach"), mpmc::configuration(CAPACITY));
+    let (name, configuration) = (Name::new("attach"), mpmc::Settings::new(CAPACITY).into());
     let named = name.named();
     for attached in ATTACHED {
         let first = named.open_or_create::<Mpmc<u64>>(configuration).expect("nobody else has the name");

@@ -27,11 +27,10 @@ use shmkit::segment::{self, Options, Segment};
 use std::error::Error;
 use std::process::Command;
 use std::sync::Arc;
-use std::time::Duration;
 
 /// Whoever comes first makes the queue, the other one finds it. Both say what it is to be, and get an error if they disagree.
 fn meet(name: &str) -> Result<Arc<Segment<Mpmc<u64>>>, segment::Error> {
-    Options::new().name(name).open_or_create(mpmc::configuration(1024))
+    Options::new().name(name).open_or_create(mpmc::Settings::new(1024).into())
 }
 
 fn send(name: &str, count: u64) -> Result<(), Box<dyn Error>> {
@@ -43,9 +42,7 @@ fn send(name: &str, count: u64) -> Result<(), Box<dyn Error>> {
     println!("sender: {count} numbers are in the queue");
     // The queue would keep them. But a receiver that comes after everyone has left does not know of this sender, and waits for another
     // one when it has taken them.
-    while !sender.is_empty() {
-        std::thread::sleep(Duration::from_millis(10));
-    }
+    sender.join()?;
     println!("sender: all of them were received");
     Ok(())
 }

@@ -30,7 +30,7 @@ fn row<'a>(stdout: &'a str, name: &str) -> Option<Vec<&'a str>> {
 
 /// A queue that this process is attached to.
 fn queue(name: &Named) -> Arc<Segment<Mpmc<u64>>> {
-    Options::new().name(name.as_str()).open_or_create(mpmc::configuration(1024)).unwrap()
+    Options::new().name(name.as_str()).open_or_create(mpmc::Settings::new(1024).into()).unwrap()
 }
 
 fn receiver(name: &Named) -> Child {

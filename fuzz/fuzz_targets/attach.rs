@@ -30,7 +30,7 @@ type Queue = Mpmc<u64>;
 
 /// The bytes of a segment, and a handle to it on its way.
 static WHOLE: LazyLock<(Vec<u8>, String)> = LazyLock::new(|| {
-    let segment = Options::new().peers(3).anonymous::<Queue>(mpmc::configuration(4)).expect("a small segment");
+    let segment = Options::new().peers(3).anonymous::<Queue>(mpmc::Settings::new(4).into()).expect("a small segment");
     let (sender, receiver) = (mpmc::Sender::of(&segment), mpmc::Receiver::of(&segment));
     (1..=4).for_each(|item| sender.send(item).expect("there is room"));
     let dead = receiver.for_another_peer().expect("a second place");

@@ -53,6 +53,17 @@ pub enum SendTimeoutError<T> {
     Corrupt(T),
 }
 
+/// A slice was sent in part.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the slice was sent in part: its first {sent} messages")]
+pub struct SendSliceError<E: std::error::Error + 'static> {
+    /// How many messages of the slice were sent, from its first on.
+    pub sent: usize,
+    /// Why not all.
+    #[source]
+    pub error: E,
+}
+
 /// No message could be received at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -107,6 +118,21 @@ pub enum RecvTimeoutError {
     Corrupt,
 }
 
+/// A queue was not seen to be finished.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum JoinError {
+    /// Something was under way until the time was up.
+    #[error("messages were still waiting or being dealt with when the time was up")]
+    Timeout,
+    /// Messages are left that nobody will receive: the last receiver has left or died.
+    #[error("messages are left and all receivers are gone")]
+    Disconnected,
+    /// This handle belongs to another process: this process is a fork of its owner.
+    #[error("this handle belongs to another process: this process was forked from its owner")]
+    Moved,
+}
+
 /// The message inside need not be printable.
 macro_rules! debug_without_the_message {
     ($($name:ident { $($variant:ident),* })*) => {$(
@@ -133,6 +159,18 @@ debug_without_the_message! {
     TrySendError { Full, Disconnected, Moved, Corrupt }
     SendError { Disconnected, Moved, Corrupt }
     SendTimeoutError { Timeout, Disconnected, Moved, Corrupt }
+}
+
+impl TrySendError<()> {
+    /// The same for a value that was meant.
+    pub(crate) fn with<T>(self, value: T) -> TrySendError<T> {
+        match self {
+            Self::Full(()) => TrySendError::Full(value),
+            Self::Disconnected(()) => TrySendError::Disconnected(value),
+            Self::Moved(()) => TrySendError::Moved(value),
+            Self::Corrupt(()) => TrySendError::Corrupt(value),
+        }
+    }
 }
 
 impl<T> TrySendError<T> {

@@ -24,15 +24,15 @@
 //! # Guarantees, for all three
 //!
 //! - A message whose `send` has returned `Ok` is received, whoever is killed, as long as a receiver is left.
-//! - A message is received once, unless its receiver is killed before it has acknowledged it; then it is delivered again, to another. (`spsc`,
-//!   which has one receiver, has nobody to deliver it to.)
+//! - A message is received once, unless its receiver is killed before it has acknowledged it; then it is delivered again, to another. (On
+//!   `spsc`, which has one receiver, to its successor, if it was [leased](spsc::Receiver::lease).)
 //! - Nobody waits for a dead process for longer than about 50 ms.
 //! - No system call except to sleep, and to wake somebody who does. No allocation and no thread after creation.
 //!
 //! # Limits
 //!
 //! - A *stopped* process is not dead. On `mpmc`, one that was stopped in the middle of sending delays the receivers behind it until it
-//!   continues, like on any ring of this kind; calls with a deadline keep it.
+//!   continues, and one in the middle of receiving the senders that come round to it, like on any ring of this kind; calls with a deadline keep it.
 //! - Peers are trusted with integrity: one that writes nonsense into the queue makes others receive nonsense, or an error, but nothing worse.
 
 #![deny(unsafe_code)]
@@ -43,7 +43,9 @@ pub mod mpmc;
 pub mod spsc;
 mod word;
 
-pub use error::{RecvError, RecvTimeoutError, SendError, SendTimeoutError, TryRecvError, TrySendError};
+pub use error::{
+    JoinError, RecvError, RecvTimeoutError, SendError, SendSliceError, SendTimeoutError, TryRecvError, TrySendError,
+};
 pub use shmkit_segment::{Error, Plain};
 
 /// Role numbers of a queue's two sides.

@@ -4,31 +4,46 @@
 //!
 //! | state | meaning | who may change it, to what |
 //! |---|---|---|
-//! | EMPTY(L) | free for the sender of lap L | any sender: CAS → WRITING(L, itself) |
-//! | WRITING(L, o) | `o` writes the value | `o`: store → FULL(L); reaper of `o`: CAS → TOMB(L) |
-//! | FULL(L) | a message | any receiver: CAS → READING(L, itself) |
-//! | READING(L, o) | `o` copies the value | `o`: store → EMPTY(L+1); reaper of `o`: CAS → ORPHAN(L) |
+//! | EMPTY(L) | free for the sender of lap L | any sender: CAS → WRITING(L, n, itself) |
+//! | WRITING(L, n, o) | `o` writes the values of n slots, of which this is the first | `o`: store → FULL(L); reaper of `o`: CAS → TOMB(L) |
+//! | FULL(L) | a message | any receiver: CAS → READING(L, n, itself) |
+//! | READING(L, n, o) | `o` copies the values of n slots, of which this is the first | `o`: store → EMPTY(L+1); reaper of `o`: CAS → ORPHAN(L), or EMPTY(L+1) in the at-most-once mode |
 //! | TOMB(L) | its sender died; no message | any receiver: CAS → EMPTY(L+1) |
-//! | ORPHAN(L) | its receiver died; to be delivered again | any receiver: CAS → READING(L, itself) |
+//! | ORPHAN(L) | its receiver died; to be delivered again | any receiver: CAS → READING(L, 1, itself) |
+//!
+//! # Runs
+//!
+//! One exchange claims a run of n slots, up to 32; a single message is a run of one. Only the first slot's word says so: the others stay EMPTY while they are written,
+//! and FULL while they are read. That is enough, because slots are claimed in order: nobody comes to p+1 who has not seen p claimed, and whoever
+//! sees the run at p goes on at p+n. So from the look at p+1 … p+n-1, which found them EMPTY (or FULL), to the exchange of p nobody can have claimed
+//! them: it would have had to claim p, and then the exchange fails.
+//!
+//! The run is handed on from its last slot to its first, each store with release. So p is FULL only when all n are: a batch is published as a whole,
+//! by that last store. And p is EMPTY again only when all n are; who meets a slot that was given back finds the rest of its run given back too.
 //!
 //! # Why a kill at any step loses nothing
 //!
-//! A slot is claimed by the exchange of its own word, so at every instant either nobody or a named peer owns it. A message is *sent* when FULL
-//! is stored and *received* when EMPTY is stored. Killed before the one, a sender leaves a tomb and its `send` had not returned; killed before
-//! the other, a receiver leaves an orphan, whose value is intact, as nobody writes a slot that is not EMPTY. So a message is delivered
-//! twice only if a receiver died in between, and never zero times.
+//! A slot is claimed by the exchange of a word that names the claimer, so at every instant either nobody or a named peer owns it. Messages are *sent* when FULL
+//! is stored in the first slot of their run, and a message is *received* when EMPTY is stored in its own. Killed before the one, a sender leaves tombs and its `send`
+//! had not returned; killed before the other, a receiver leaves orphans, whose values are intact, as nobody writes a slot that is not EMPTY. So a
+//! message is delivered twice only if a receiver died in between, and never zero times. (In the at-most-once mode the reaper gives the slot back, and its message is lost.)
+//!
+//! The sweep turns the slots of a dead peer's run from the second to the last, and the first one last of all: until then it names the dead, so
+//! that a second reaper repeats what a first one left half-way. Meanwhile nobody passes it, so nothing within the run changes but what the first
+//! reaper already made an orphan.
 //!
 //! The indices `tail` and `head` are only hints where to start looking: they never run ahead of the first slot that is not claimed (of the
-//! first that is not taken), because a position is passed only by somebody who saw it claimed (taken). Only every K-th position moves them,
-//! and whoever walks past such a position helps. Each handle also remembers where it was: its cursor, private and a hint likewise.
+//! first that is not taken), because a position is passed only by somebody who saw it claimed (taken), and they never point into a run. Only passing a multiple of K moves them,
+//! and whoever walks past it helps. Each handle remembers where it was: its cursor, private and a hint likewise. It starts there, and asks the index
+//! only when it finds a slot laps ahead of it, and before it says that the queue is full or empty.
 //!
 //! Orphans lie behind the head. `orphans` counts the sweeps that may have left some; a receiver that has not looked since scans
 //! all slots, takes the orphan of the smallest position, and notes the count only after a scan that found none.
 //!
 //! # Orderings
 //!
-//! - FULL is stored with release, and claimed for reading with an acquire exchange: the reader sees the value.
-//! - EMPTY is stored with release, and claimed for writing with an acquire exchange: the writer comes after the last reader.
+//! - FULL is stored with release, and claimed for reading with an acquire exchange, after acquire loads of the rest of the run: the reader sees the values.
+//! - EMPTY is stored with release, and claimed for writing with an acquire exchange, after acquire loads of the rest: the writer comes after the last reader.
 //! - The sweep's exchanges are acquire and release: an orphan's value was published by its sender's release store before, and the claim of the
 //!   dead receiver and the sweep continue that release sequence, being read-modify-writes.
 //! - `tail` and `head` are moved with release and read with acquire, so that whoever starts from an index sees the slots before it claimed
@@ -39,7 +54,7 @@
 //! `tests/loom.rs` this code under weak memory.
 
 use crate::word::Word;
-use shmkit_segment::primitive::{AtomicU64, Ordering};
+use shmkit_segment::primitive::{AtomicU64, Ordering, fence};
 use shmkit_segment::{
     At, AtRing, Configuration, Error, Line, Mapped, Memory, Object, PeerId, Plain, PlainCell, Plan, Ring, kind, shared,
 };
@@ -48,13 +63,13 @@ use std::alloc::Layout;
 use std::cell::Cell;
 
 pub(super) const EMPTY: u64 = 0;
-const WRITING: u64 = 1;
-const FULL: u64 = 2;
-const READING: u64 = 3;
-const TOMB: u64 = 4;
-const ORPHAN: u64 = 5;
+pub(super) const WRITING: u64 = 1;
+pub(super) const FULL: u64 = 2;
+pub(super) const READING: u64 = 3;
+pub(super) const TOMB: u64 = 4;
+pub(super) const ORPHAN: u64 = 5;
 
-/// Every K-th position moves a shared index, at most.
+/// Passing a multiple of K moves a shared index.
 const MAX_K: u64 = 16;
 
 shared! {
@@ -70,33 +85,64 @@ shared! {
 }
 
 shared! {
-    /// Each on lines of its own: senders write one, receivers the other.
+    /// ```text
+    /// offset                                      written by
+    ///      0   tail                               senders, every K-th time
+    ///    128   head                               receivers, every K-th time
+    ///    256   orphans                            reapers
+    ///    384   data      receivers sleep on it    who sleeps and who wakes
+    ///    512   space     senders sleep on it      likewise
+    ///    640   drained   who joins sleeps on it   likewise
+    ///    768   tombs, redelivered, lost           after deaths, for people to read
+    ///    896   the slots
+    /// ```
     pub struct Ends {
-        tail: Line<AtomicU64>,
-        head: Line<AtomicU64>,
+        pub(super) tail: Line<AtomicU64>,
+        pub(super) head: Line<AtomicU64>,
         orphans: Line<AtomicU64>,
         pub(super) data: Line<EventCount>,
         pub(super) space: Line<EventCount>,
+        pub(super) drained: Line<EventCount>,
+        pub(super) losses: Line<Losses>,
+    }
+}
+
+shared! {
+    /// Counted by whoever does it, just after: a kill in between leaves one out. Nothing is decided by them.
+    #[derive(Debug)]
+    pub struct Losses {
+        /// Slots that were passed without a message.
+        pub(super) tombs: AtomicU64,
+        /// Messages that were taken again.
+        pub(super) redelivered: AtomicU64,
+        /// Messages that their receiver took with it, in the at-most-once mode.
+        pub(super) lost: AtomicU64,
     }
 }
 
 #[cfg(not(loom))]
-const _: () = assert!(size_of::<Slot<u64>>() == 16 && size_of::<Ends>() == 5 * 128);
+const _: () = assert!(size_of::<Slot<u64>>() == 16 && size_of::<Ends>() == 896);
 
 /// The queue in its segment.
 pub struct Mpmc<T: Plain> {
     pub(super) ends: Mapped<Ends>,
     slots: Ring<Slot<T>>,
     k: u64,
+    pub(super) flags: u64,
 }
+
+/// What a receiver had taken when it died is lost, instead of being delivered again.
+pub(super) const AT_MOST_ONCE: u64 = 1;
+/// The queue goes on when the last sender or receiver is gone.
+pub(super) const KEEP_OPEN: u64 = 2;
 
 impl<T: Plain> Clone for Mpmc<T> {
     fn clone(&self) -> Self {
-        Self { ends: self.ends.clone(), slots: self.slots.clone(), k: self.k }
+        Self { ends: self.ends.clone(), slots: self.slots.clone(), k: self.k, flags: self.flags }
     }
 }
 
-/// Why nothing was popped.
+/// Why nothing can be received.
 #[derive(Clone, Copy)]
 pub(super) enum Idle {
     Empty,
@@ -105,7 +151,7 @@ pub(super) enum Idle {
     Corrupt,
 }
 
-/// Why nothing was pushed.
+/// Why nothing can be sent.
 #[derive(Clone, Copy)]
 pub(super) enum Jam {
     /// The slot in the way has this word.
@@ -113,39 +159,81 @@ pub(super) enum Jam {
     Corrupt,
 }
 
+/// A run: consecutive positions that were claimed with one exchange, and must be handed on.
+#[derive(Clone, Copy)]
+pub(super) struct Run {
+    pub(super) first: u64,
+    pub(super) count: u64,
+}
+
+impl Run {
+    fn end(self) -> u64 {
+        self.first.wrapping_add(self.count)
+    }
+
+    pub(super) fn at(self, index: u64) -> u64 {
+        self.first.wrapping_add(index)
+    }
+}
+
 impl<T: Plain> Object for Mpmc<T> {
     const KIND: u32 = kind(b"MPMC");
     const HARDENED: bool = true;
-    type Parts = (At<Ends>, AtRing<Slot<T>>);
+    type Parts = (At<Ends>, AtRing<Slot<T>>, u64);
 
     fn payload() -> Layout {
         Layout::new::<T>()
     }
 
-    fn plan(&[capacity, ..]: &Configuration, plan: &mut Plan) -> Result<Self::Parts, Error> {
+    fn plan(&[capacity, flags, ..]: &Configuration, plan: &mut Plan) -> Result<Self::Parts, Error> {
         let capacity = usize::try_from(capacity).map_err(|_| Error::Geometry("the capacity is too large"))?;
-        Ok((plan.one()?, plan.ring(capacity)?))
+        if flags & !(AT_MOST_ONCE | KEEP_OPEN) != 0 {
+            return Err(Error::Geometry("an mpmc queue with settings that this version does not know"));
+        }
+        Ok((plan.one()?, plan.ring(capacity)?, flags))
     }
 
-    fn attach(memory: &Memory, parts: &Self::Parts) -> Self {
-        let slots = memory.ring(parts.1);
+    fn attach(memory: &Memory, &(ends, slots, flags): &Self::Parts) -> Self {
+        let slots = memory.ring(slots);
         let k = slots.capacity().min(MAX_K);
-        Self { ends: memory.one(parts.0), slots, k }
+        Self { ends: memory.one(ends), slots, k, flags }
     }
 
     fn sweep(&self, dead: PeerId, _reaper: PeerId) {
-        for slot in 0..self.slots.capacity() {
-            let cell = &self.slots.at(slot).word;
-            let word = Word(cell.load(Ordering::Acquire));
-            let swept = match word.state() {
-                WRITING => Word::new(word.turn(), TOMB),
-                READING => Word::new(word.turn(), ORPHAN),
+        for index in 0..self.capacity() {
+            let word = self.word(index);
+            let is_lost = word.state() == READING && self.flags & AT_MOST_ONCE != 0;
+            // What the slots were claimed from, and what becomes of them, in which lap.
+            let (before, after, more) = match word.state() {
+                WRITING => (EMPTY, TOMB, 0),
+                // Not a tomb: nobody would pass it any more, as it lies behind those who have stepped over it.
+                READING if is_lost => (FULL, EMPTY, 1),
+                READING => (FULL, ORPHAN, 0),
                 _ => continue,
             };
-            if word.owner() == dead {
-                // Fails only if the owner is not dead after all, or a peer wrote nonsense.
-                let _ = cell.compare_exchange(word.0, swept.0, Ordering::AcqRel, Ordering::Relaxed);
+            if word.owner() != dead {
+                continue;
             }
+            let settle = |position: u64, found: Word| {
+                let cell = &self.slots.at(position).word;
+                let settled = Word::new(self.slots.lap(position).wrapping_add(more), after);
+                // Fails only if the owner is not dead after all, or a peer wrote nonsense.
+                let outcome = cell.compare_exchange(found.0, settled.0, Ordering::AcqRel, Ordering::Relaxed);
+                if outcome.is_ok() && is_lost {
+                    self.ends.losses.lost.fetch_add(1, Ordering::Relaxed);
+                }
+            };
+            // The position is right but for multiples of the whole range of turns.
+            let run = Run { first: word.turn() * self.capacity() + index, count: word.run() };
+            for position in (1..run.count).map(|index| run.at(index)) {
+                let (lap, found) = (self.slots.lap(position), self.word(position));
+                // FULL among those that were being written: its sender died while it published them. EMPTY of the next lap among those that
+                // were being read: its receiver had given it back.
+                if found == Word::new(lap, before) || found == Word::new(lap, FULL) {
+                    settle(position, found);
+                }
+            }
+            settle(run.first, word);
         }
         // Always, and last: a reaper that died before this has left orphans that are no longer the dead peer's.
         self.ends.orphans.fetch_add(1, Ordering::Release);
@@ -154,148 +242,218 @@ impl<T: Plain> Object for Mpmc<T> {
     fn wake_all(&self) {
         self.ends.data.rouse();
         self.ends.space.rouse();
+        self.ends.drained.rouse();
     }
 }
 
 impl<T: Plain> Mpmc<T> {
+    /// Makes an empty queue one through which `position` messages have passed, for tests of what comes after years.
+    #[doc(hidden)]
+    pub fn wind_forward(&self, position: u64) {
+        for position in (0..self.capacity()).map(|step| position + step) {
+            let word = Word::new(self.slots.lap(position), EMPTY);
+            self.slots.at(position).word.store(word.0, Ordering::Relaxed);
+        }
+        self.ends.tail.store(position, Ordering::Relaxed);
+        self.ends.head.store(position, Ordering::Release);
+    }
+
     pub(super) fn capacity(&self) -> u64 {
         self.slots.capacity()
     }
 
-    /// Messages in the queue, as far as the lazy indices tell.
-    pub(super) fn len(&self) -> u64 {
-        let head = self.ends.head.load(Ordering::Relaxed);
-        let tail = self.ends.tail.load(Ordering::Relaxed);
-        tail.saturating_sub(head).min(self.capacity())
+    /// The word of a position. Acquire: whoever sees a slot handed on sees its value written, or read.
+    #[inline(always)]
+    pub(super) fn word(&self, position: u64) -> Word {
+        Word(self.slots.at(position).word.load(Ordering::Acquire))
     }
 
-    /// Sends `value` as `me`, starting to look from `cursor`.
-    #[inline]
-    pub(super) fn push(&self, me: PeerId, cursor: &Cell<u64>, value: T) -> Result<(), Jam> {
-        let mut position = cursor.get().max(self.ends.tail.load(Ordering::Acquire));
-        let mut steps = 0;
+    /// The value of a position that this peer has claimed.
+    #[inline(always)]
+    pub(super) fn value(&self, position: u64) -> &PlainCell<T> {
+        &self.slots.at(position).value
+    }
+
+    /// Claims room for 1 to `most` messages as `me`, starting to look from `cursor`.
+    #[inline(always)]
+    pub(super) fn claim_room(&self, me: PeerId, cursor: &Cell<u64>, most: u64) -> Result<Run, Jam> {
+        let index = &self.ends.tail;
+        let mut position = cursor.get();
+        let mut steps = 0_u64;
         loop {
-            let lap = self.slots.lap(position);
-            let slot = self.slots.at(position);
-            let word = Word(slot.word.load(Ordering::Acquire));
+            let (lap, word) = (self.slots.lap(position), self.word(position));
             if word == Word::new(lap, EMPTY) {
-                let claim = Word::owned(lap, WRITING, me);
-                // Acquire: after the last reader. Release: the sweep of others continues from here.
-                if slot.word.compare_exchange(word.0, claim.0, Ordering::AcqRel, Ordering::Relaxed).is_err() {
+                if let Some(run) = self.claim(position, word, WRITING, me, most) {
+                    self.pass(index, position, run.end());
+                    cursor.set(run.end());
+                    return Ok(run);
+                }
+                continue;
+            }
+            if word.ahead_of(lap) < 0 {
+                if self.is_behind(index, &mut position) {
                     continue;
                 }
-                self.pass(&self.ends.tail, position);
-                slot.value.write(value);
-                // The message is sent. Pairs with the acquire exchange in `pop`.
-                slot.word.store(Word::new(lap, FULL).0, Ordering::Release);
-                cursor.set(position.wrapping_add(1));
-                self.ends.data.notify_one();
-                return Ok(());
-            }
-            if word.turn() < lap {
                 cursor.set(position);
                 return Err(Jam::Full(word));
             }
-            self.pass(&self.ends.tail, position);
-            position = position.wrapping_add(1);
-            if word.turn() > lap {
-                // Laps behind: the index knows better.
-                position = position.max(self.ends.tail.load(Ordering::Acquire));
-            }
+            position = self.step_over(index, position, word);
             steps += 1;
-            if steps % 1024 == 0 && self.is_torn(self.ends.head.load(Ordering::Acquire), position) {
+            if steps.is_multiple_of(1024) && self.is_torn(self.ends.head.load(Ordering::Acquire), position) {
                 return Err(Jam::Corrupt);
             }
         }
     }
 
-    /// Receives a message as `me`, starting to look from `cursor`. `seen` is the count of sweeps that this receiver has looked after.
-    #[inline]
-    pub(super) fn pop(&self, me: PeerId, cursor: &Cell<u64>, seen: &Cell<Option<u64>>) -> Result<T, Idle> {
+    /// Claims 1 to `most` messages as `me`, starting to look from `cursor`. `seen` is the count of sweeps that this receiver has looked after.
+    #[inline(always)]
+    pub(super) fn claim_messages(
+        &self,
+        me: PeerId,
+        cursor: &Cell<u64>,
+        seen: &Cell<Option<u64>>,
+        most: u64,
+    ) -> Result<Run, Idle> {
         let sweeps = self.ends.orphans.load(Ordering::Acquire);
         if seen.get() != Some(sweeps) {
-            if let Some(value) = self.adopt(me) {
-                return Ok(value);
+            if let Some(run) = self.adopt(me) {
+                return Ok(run);
             }
             seen.set(Some(sweeps));
         }
-        let mut position = cursor.get().max(self.ends.head.load(Ordering::Acquire));
-        let mut steps = 0;
+        let index = &self.ends.head;
+        let mut position = cursor.get();
+        let mut steps = 0_u64;
         loop {
-            let lap = self.slots.lap(position);
-            let slot = self.slots.at(position);
-            let word = Word(slot.word.load(Ordering::Acquire));
+            let (lap, word) = (self.slots.lap(position), self.word(position));
             if word == Word::new(lap, FULL) {
-                if let Some(value) = self.take(slot, word, me, || self.pass(&self.ends.head, position)) {
-                    cursor.set(position.wrapping_add(1));
-                    return Ok(value);
+                if let Some(run) = self.claim(position, word, READING, me, most) {
+                    self.pass(index, position, run.end());
+                    cursor.set(run.end());
+                    return Ok(run);
                 }
                 continue;
-            }
-            if word.turn() < lap || word == Word::new(lap, EMPTY) {
-                cursor.set(position);
-                return Err(Idle::Empty);
-            }
-            if word.turn() == lap && word.state() == WRITING {
-                cursor.set(position);
-                return Err(Idle::Writing(word));
             }
             if word == Word::new(lap, TOMB) {
-                let next = Word::new(lap + 1, EMPTY);
-                if slot.word.compare_exchange(word.0, next.0, Ordering::AcqRel, Ordering::Relaxed).is_ok() {
-                    // A tomb takes room like a message, so passing it makes room like receiving one.
-                    self.ends.space.notify_one();
-                }
+                self.bury(position, word);
                 continue;
             }
-            self.pass(&self.ends.head, position);
-            position = position.wrapping_add(1);
-            if word.turn() > lap {
-                position = position.max(self.ends.head.load(Ordering::Acquire));
+            let ahead = word.ahead_of(lap);
+            if ahead < 0 || ahead == 0 && matches!(word.state(), EMPTY | WRITING) {
+                if self.is_behind(index, &mut position) {
+                    continue;
+                }
+                cursor.set(position);
+                let is_writing = ahead == 0 && word.state() == WRITING;
+                return Err(if is_writing { Idle::Writing(word) } else { Idle::Empty });
             }
+            position = self.step_over(index, position, word);
             steps += 1;
-            if steps % 1024 == 0 && self.is_torn(position, self.ends.tail.load(Ordering::Acquire)) {
+            if steps.is_multiple_of(1024) && self.is_torn(position, self.ends.tail.load(Ordering::Acquire)) {
                 return Err(Idle::Corrupt);
             }
         }
     }
 
-    /// Claims the message behind `word`, copies it, and acknowledges it. `None` if somebody else was faster.
-    #[inline]
-    fn take(&self, slot: &Slot<T>, word: Word, me: PeerId, claimed: impl FnOnce()) -> Option<T> {
-        let lap = word.turn();
-        let claim = Word::owned(lap, READING, me);
-        // Acquire pairs with the release store of FULL: the value is seen.
-        slot.word.compare_exchange(word.0, claim.0, Ordering::AcqRel, Ordering::Relaxed).ok()?;
-        claimed();
-        let value = slot.value.read();
-        // The message is received. Pairs with the acquire exchange in `push`.
-        slot.word.store(Word::new(lap + 1, EMPTY).0, Ordering::Release);
+    /// Claims the slot of `position`, whose word is `word`, and of those behind it as many as are in the same state, up to `most` in all.
+    /// `None` if somebody else was faster.
+    #[inline(always)]
+    fn claim(&self, position: u64, word: Word, state: u64, me: PeerId, most: u64) -> Option<Run> {
+        let mut run = Run { first: position, count: 1 };
+        let most = if most == 1 { 1 } else { most.min(Word::LONGEST_RUN).min(self.capacity()) };
+        while run.count < most && self.word(run.end()) == Word::new(self.slots.lap(run.end()), word.state()) {
+            run.count += 1;
+        }
+        let claim = Word::claim(word.turn(), state, run.count, me);
+        // Acquire: this peer comes after the one that handed the slot on. Release: the sweep of others continues from here.
+        let cell = &self.slots.at(position).word;
+        cell.compare_exchange(word.0, claim.0, Ordering::AcqRel, Ordering::Relaxed).is_ok().then_some(run)
+    }
+
+    /// Hands a run that was written on to receivers: its messages are sent.
+    #[inline(always)]
+    pub(super) fn publish(&self, run: Run) {
+        for position in (0..run.count).rev().map(|index| run.at(index)) {
+            // Pairs with the acquire load and exchange in `claim_messages`.
+            self.slots.at(position).word.store(Word::new(self.slots.lap(position), FULL).0, Ordering::Release);
+        }
+        self.ends.data.notify_one();
+    }
+
+    /// Hands a run that was read back to senders: its messages are received.
+    #[inline(always)]
+    pub(super) fn give_back(&self, run: Run) {
+        for position in (0..run.count).rev().map(|index| run.at(index)) {
+            let next = Word::new(self.slots.lap(position).wrapping_add(1), EMPTY);
+            // Pairs with the acquire load and exchange in `claim_room`.
+            self.slots.at(position).word.store(next.0, Ordering::Release);
+        }
         self.ends.space.notify_one();
-        Some(value)
+        if self.ends.drained.is_awaited() {
+            self.tell_if_drained(run.end());
+        }
+    }
+
+    /// Wakes who waits until everything is received, if that is so and not obviously not.
+    #[cold]
+    fn tell_if_drained(&self, position: u64) {
+        // Of two who give back the last two slots, one sees both EMPTY.
+        fence(Ordering::SeqCst);
+        if self.word(position) != Word::new(self.slots.lap(position), FULL) && self.is_drained() {
+            self.ends.drained.notify_all();
+        }
+    }
+
+    /// A tomb takes room like a message, so passing it makes room like receiving one.
+    #[cold]
+    fn bury(&self, position: u64, tomb: Word) {
+        let next = Word::new(tomb.turn().wrapping_add(1), EMPTY);
+        let cell = &self.slots.at(position).word;
+        if cell.compare_exchange(tomb.0, next.0, Ordering::AcqRel, Ordering::Relaxed).is_ok() {
+            self.ends.losses.tombs.fetch_add(1, Ordering::Relaxed);
+            self.ends.space.notify_one();
+        }
     }
 
     /// Takes the message that a dead receiver left unacknowledged, the oldest first.
     #[cold]
-    fn adopt(&self, me: PeerId) -> Option<T> {
+    fn adopt(&self, me: PeerId) -> Option<Run> {
         loop {
-            let orphans = (0..self.capacity()).filter_map(|index| {
-                let slot = self.slots.at(index);
-                let word = Word(slot.word.load(Ordering::Acquire));
-                (word.state() == ORPHAN).then_some((word.turn(), index, slot, word))
-            });
-            let (_, _, slot, word) = orphans.min_by_key(|&(lap, index, ..)| (lap, index))?;
-            if let Some(value) = self.take(slot, word, me, || {}) {
-                return Some(value);
+            let orphans = (0..self.capacity()).map(|index| (index, self.word(index)));
+            let orphans = orphans.filter(|(_, word)| word.state() == ORPHAN);
+            let (index, word) = orphans.min_by_key(|&(index, word)| (word.turn(), index))?;
+            let position = word.turn() * self.capacity() + index;
+            if let Some(run) = self.claim(position, word, READING, me, 1) {
+                self.ends.losses.redelivered.fetch_add(1, Ordering::Relaxed);
+                return Some(run);
             }
         }
     }
 
-    /// Moves `index` past `position` if that is one of those that move it.
+    /// The position after `position`, whose word says that it is not to be had any more.
     #[inline]
-    fn pass(&self, index: &AtomicU64, position: u64) {
-        let next = position.wrapping_add(1);
-        if next & (self.k - 1) == 0 && index.load(Ordering::Relaxed) <= position {
+    fn step_over(&self, index: &AtomicU64, position: u64, word: Word) -> u64 {
+        let is_laps_behind = word.ahead_of(self.slots.lap(position)) > 0;
+        let next = position.wrapping_add(if is_laps_behind { 1 } else { word.run() });
+        self.pass(index, position, next);
+        // Laps behind, the index knows better.
+        if is_laps_behind { next.max(index.load(Ordering::Acquire)) } else { next }
+    }
+
+    /// Moves `position` to where `index` is, if that is further on: before it is believed that the queue is full or empty, because who has not been
+    /// here for half the range of turns takes the future for the past.
+    #[cold]
+    fn is_behind(&self, index: &AtomicU64, position: &mut u64) -> bool {
+        let found = index.load(Ordering::Acquire);
+        let is_behind = found > *position;
+        *position = found.max(*position);
+        is_behind
+    }
+
+    /// Moves `index` to `next`, the end of a run at `position`, if a multiple of K lies between.
+    #[inline(always)]
+    fn pass(&self, index: &AtomicU64, position: u64, next: u64) {
+        if (position ^ next) & !(self.k - 1) != 0 && index.load(Ordering::Relaxed) < next {
             // Release: who starts from the index sees the slots before it as this thread does.
             index.fetch_max(next, Ordering::Release);
         }
@@ -308,37 +466,60 @@ impl<T: Plain> Mpmc<T> {
         head.saturating_sub(tail) > self.slack() || tail.saturating_sub(head) > self.capacity() + self.slack()
     }
 
-    /// How far a position can truthfully be off because indices are lazy: K for each peer that may not have moved one yet.
+    /// How far a position can truthfully be off because indices are lazy: K and a run for each peer that may not have moved one yet.
     fn slack(&self) -> u64 {
-        self.k * (u64::from(u16::MAX) + 1)
+        (self.k + Word::LONGEST_RUN) * (u64::from(u16::MAX) + 1)
     }
 
-    /// Whether a message is ready to be received from `cursor` on: after a sleep, to decide whether somebody else should be woken.
+    /// Whether a receiver has something to do from `cursor` on, a tomb to pass included, behind which there may be a message: after a sleep, to decide whether
+    /// somebody else should be woken.
     pub(super) fn has_message(&self, cursor: &Cell<u64>) -> bool {
-        self.look(cursor.get().max(self.ends.head.load(Ordering::Acquire)), |word, lap| {
-            (word.turn() == lap && matches!(word.state(), READING | ORPHAN)) || word.turn() > lap
-        })
-        .is_some_and(|(word, lap)| word == Word::new(lap, FULL))
+        let (position, word) = self.first_untaken(cursor.get());
+        [FULL, TOMB].map(|state| Word::new(self.slots.lap(position), state)).contains(&word)
     }
 
     /// Whether there is room for a message.
     pub(super) fn has_room(&self, cursor: &Cell<u64>) -> bool {
-        self.look(cursor.get().max(self.ends.tail.load(Ordering::Acquire)), |word, lap| {
-            word.turn() >= lap && word != Word::new(lap, EMPTY)
+        let (position, word) = self.first_unclaimed(cursor.get());
+        word == Word::new(self.slots.lap(position), EMPTY)
+    }
+
+    /// Messages that wait or are being written, tombs among them. Exact if nobody is at it meanwhile.
+    pub(super) fn len(&self) -> u64 {
+        let (head, _) = self.first_untaken(0);
+        let (tail, _) = self.first_unclaimed(0);
+        tail.saturating_sub(head).min(self.capacity())
+    }
+
+    /// The first position from `position` on that no receiver has taken, and its word.
+    fn first_untaken(&self, position: u64) -> (u64, Word) {
+        self.look(&self.ends.head, position, |word, ahead| {
+            ahead > 0 || ahead == 0 && matches!(word.state(), READING | ORPHAN)
         })
-        .is_some_and(|(word, lap)| word == Word::new(lap, EMPTY))
     }
 
-    /// The first word from `position` on that is not to be passed over, and the lap it was met in.
-    fn look(&self, position: u64, pass: impl Fn(Word, u64) -> bool) -> Option<(Word, u64)> {
-        (0..self.capacity())
-            .map(|step| position.wrapping_add(step))
-            .map(|position| (Word(self.slots.at(position).word.load(Ordering::Acquire)), self.slots.lap(position)))
-            .find(|&(word, lap)| !pass(word, lap))
+    /// The first position from `position` on that no sender has claimed, and its word.
+    pub(super) fn first_unclaimed(&self, position: u64) -> (u64, Word) {
+        self.look(&self.ends.tail, position, |word, ahead| ahead > 0 || ahead == 0 && word.state() != EMPTY)
     }
 
-    /// Whether every slot is EMPTY: nothing is being sent, received, or waiting to be delivered again.
+    /// The first position from `position` and `index` on that is not to be stepped over, and its word. After a lap it is where it is.
+    fn look(&self, index: &AtomicU64, position: u64, over: impl Fn(Word, i64) -> bool) -> (u64, Word) {
+        let mut position = position.max(index.load(Ordering::Acquire));
+        let mut word = self.word(position);
+        for _ in 0..self.capacity() {
+            let ahead = word.ahead_of(self.slots.lap(position));
+            if !over(word, ahead) {
+                break;
+            }
+            position = position.wrapping_add(if ahead > 0 { 1 } else { word.run() });
+            word = self.word(position);
+        }
+        (position, word)
+    }
+
+    /// Whether nothing is being sent, received, or waiting to be delivered, for the first time or again.
     pub(super) fn is_drained(&self) -> bool {
-        (0..self.capacity()).all(|index| Word(self.slots.at(index).word.load(Ordering::Acquire)).state() == EMPTY)
+        (0..self.capacity()).all(|index| matches!(self.word(index).state(), EMPTY | TOMB))
     }
 }

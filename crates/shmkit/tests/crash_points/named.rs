@@ -2,7 +2,7 @@
 //!
 //! Whatever the moment: the next one who comes gets a whole segment without clearing up by hand, with every message that was acknowledged.
 
-use crate::harness::{Orders, SIGSTOP, at_every_site, came_through};
+use crate::harness::{Orders, at_every_site, came_through};
 use shmkit::prelude::*;
 use shmkit::queue::mpmc::{self, Mpmc};
 use shmkit::segment::{self, Error, Named, Options, Segment, crash};
@@ -17,7 +17,7 @@ fn named(name: &str) -> Named {
 }
 
 fn open_or_create(named: &Named) -> Result<Arc<Segment<Queue>>, Error> {
-    named.open_or_create(mpmc::configuration(4))
+    named.open_or_create(mpmc::Settings::new(4).into())
 }
 
 /// A name of this process's own, gone with this value.
@@ -127,7 +127,7 @@ fn set_private(name: &Name) {
 
 fn replace((orders, name): (Orders, String)) {
     orders.arm();
-    drop(named(&name).replace_stale(true).create::<Queue>(mpmc::configuration(4)).unwrap());
+    drop(named(&name).replace_stale(true).create::<Queue>(mpmc::Settings::new(4).into()).unwrap());
     crash::disarm();
 }
 
@@ -226,7 +226,7 @@ pub(crate) fn stopped_opener_makes_others_busy_and_no_more() {
         let name = Name::new("stopped");
         drop(open_or_create(&named(&name.0)).unwrap());
         let directory = tempfile::tempdir().unwrap();
-        let orders = Orders::new(directory.path(), at).with_signal(SIGSTOP);
+        let orders = Orders::to_stop(directory.path(), at);
         let victim = spawn(send_one, (orders.clone(), name.0.clone())).unwrap();
         let has_stopped = crate::harness::wait_for_stop(&victim);
         match open_or_create(&named(&name.0)) {
