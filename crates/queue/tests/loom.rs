@@ -40,6 +40,63 @@ fn spsc_gives_values_back_when_the_receiver_is_gone() {
 }
 
 #[test]
+fn spsc_batches_arrive_in_order() {
+    explore(2, || {
+        let (mut sender, mut receiver) = spsc::private::<u64>(2).unwrap();
+        let thread = thread::spawn(move || {
+            sender.send_slice(&[1, 2]).unwrap();
+            let mut places = sender.reserve(2).unwrap();
+            places.set(0, 3);
+            places.commit(1);
+        });
+        let (mut got, mut values) = (Vec::new(), [0; 2]);
+        while let Ok(count) = receiver.recv_slice(&mut values) {
+            got.extend_from_slice(&values[..count]);
+        }
+        assert_eq!(got, [1, 2, 3]);
+        thread.join().unwrap();
+    });
+}
+
+#[test]
+fn spsc_lease_frees_what_it_acknowledges() {
+    explore(2, || {
+        let (mut sender, mut receiver) = spsc::private::<u64>(2).unwrap();
+        let thread = thread::spawn(move || sender.send_slice(&[1, 2, 3]).unwrap());
+        let mut expected = 1;
+        while let Ok(lease) = receiver.lease(2) {
+            assert!(lease.iter().eq(expected..expected + lease.len() as u64));
+            lease.ack(1);
+            expected += 1;
+        }
+        assert_eq!(expected, 4);
+        thread.join().unwrap();
+    });
+}
+
+/// What the last holder did is seen by the next, although nothing but the side's word passes between them.
+#[test]
+fn spsc_end_that_was_left_is_claimed_by_exactly_one() {
+    explore(2, || {
+        let (mut sender, mut receiver) = spsc::private::<u64>(4).unwrap();
+        let segment = sender.segment().clone();
+        let other = segment.join().unwrap();
+        let thread = thread::spawn(move || {
+            let mut claimed = spsc::Sender::claim(&other).ok();
+            claimed.iter_mut().for_each(|sender| sender.try_send(2).unwrap());
+            (claimed, other)
+        });
+        sender.try_send(1).unwrap();
+        drop(sender);
+        let mut claimed = spsc::Sender::claim(&segment).ok();
+        claimed.iter_mut().for_each(|sender| sender.try_send(3).unwrap());
+        let (others, _other) = thread.join().unwrap();
+        let got: Vec<_> = receiver.try_iter().collect();
+        assert!(others.is_some() != claimed.is_some() && got == [1, if claimed.is_some() { 3 } else { 2 }], "{got:?}");
+    });
+}
+
+#[test]
 fn mpmc_two_senders_lose_and_duplicate_nothing() {
     explore(2, || {
         let (sender, receiver) = mpmc::private::<u64>(2).unwrap();
@@ -86,6 +143,67 @@ fn mpmc_two_sleeping_receivers_both_learn_that_the_sender_left() {
         sender.send(1).unwrap();
         drop(sender);
         assert_eq!(threads.map(|thread| thread.join().unwrap()).iter().sum::<u64>(), 1);
+    });
+}
+
+/// Two batches meet, and wrap in the ring: each is received as it was sent, one after the other.
+#[test]
+fn mpmc_batches_are_published_whole_and_keep_apart() {
+    explore(2, || {
+        let (sender, receiver) = mpmc::private::<u64>(2).unwrap();
+        let other = sender.clone();
+        let threads =
+            [thread::spawn(move || sender.send_slice(&[1, 2]).unwrap()), thread::spawn(move || other.send(3).unwrap())];
+        let mut got = Vec::new();
+        let mut batch = [0; 2];
+        while let Ok(count) = receiver.recv_slice(&mut batch) {
+            got.extend_from_slice(&batch[..count]);
+        }
+        // In two pieces only if it found one slot free.
+        assert!([[1, 2, 3], [1, 3, 2], [3, 1, 2]].contains(&[got[0], got[1], got[2]]), "{got:?}");
+        threads.into_iter().for_each(|thread| thread.join().unwrap());
+    });
+}
+
+#[test]
+fn mpmc_two_receivers_share_batches() {
+    explore(2, || {
+        let (sender, receiver) = mpmc::private::<u64>(2).unwrap();
+        let other = receiver.clone();
+        let thread = thread::spawn(move || {
+            let mut batch = [0; 2];
+            let count = other.recv_slice(&mut batch).unwrap_or(0);
+            batch[..count].to_vec()
+        });
+        sender.try_send_slice(&[1, 2]).unwrap();
+        let mut got: Vec<_> = receiver.try_recv().into_iter().collect();
+        sender.send(3).unwrap();
+        drop(sender);
+        got.extend(receiver.iter());
+        let theirs = thread.join().unwrap();
+        assert!(theirs.is_sorted() && got.is_sorted());
+        got.extend(theirs);
+        got.sort_unstable();
+        assert_eq!(got, [1, 2, 3]);
+    });
+}
+
+#[test]
+fn mpmc_who_joins_sees_the_task_done() {
+    explore(2, || {
+        let (sender, receiver) = mpmc::private::<u64>(1).unwrap();
+        let done = loom::sync::Arc::new(loom::sync::atomic::AtomicBool::new(false));
+        let (told, segment) = (done.clone(), sender.segment().clone());
+        sender.send(1).unwrap();
+        let thread = thread::spawn(move || {
+            let task = receiver.recv_task().unwrap();
+            told.store(true, std::sync::atomic::Ordering::Relaxed);
+            drop(task);
+        });
+        sender.join().unwrap();
+        assert!(done.load(std::sync::atomic::Ordering::Relaxed));
+        thread.join().unwrap();
+        drop(segment);
     });
 }
 

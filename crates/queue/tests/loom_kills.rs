@@ -6,7 +6,7 @@
 #![cfg(all(loom, crash_points))]
 
 use loom::thread;
-use shmkit_queue::{buffer, mpmc};
+use shmkit_queue::{buffer, mpmc, spsc};
 use shmkit_segment::crash;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -88,6 +88,81 @@ fn mpmc_receiver() {
     });
 }
 
+/// A batch is sent whole or not at all.
+#[test]
+fn mpmc_batch_sender() {
+    kill_at_every_site("mpmc sender of two", |n| {
+        let (sender, receiver) = mpmc::private::<u64>(4).unwrap();
+        let victim = sender.for_another_peer().unwrap();
+        let thread = thread::spawn(move || {
+            let completed = survives(n, || assert_eq!(victim.try_send_slice(&[7, 8]), Ok(2)));
+            victim.segment().die();
+            completed
+        });
+        sender.try_send(1).unwrap();
+        let completed = thread.join().unwrap();
+        receiver.segment().reap_dead();
+        sender.try_send_slice(&[2]).unwrap();
+        drop(sender);
+        let got: Vec<_> = receiver.iter().collect();
+        let whole = [vec![1, 7, 8, 2], vec![7, 8, 1, 2]].contains(&got);
+        assert!(whole || !completed && got == [1, 2], "{got:?}");
+        completed
+    });
+}
+
+/// What a dead receiver had not given back comes again; who is killed later than that has received it.
+#[test]
+fn mpmc_batch_receiver() {
+    kill_at_every_site("mpmc receiver of two", |n| {
+        let (sender, receiver) = mpmc::private::<u64>(2).unwrap();
+        sender.try_send_slice(&[1, 2]).unwrap();
+        let victim = receiver.for_another_peer().unwrap();
+        let thread = thread::spawn(move || {
+            let mut got = Vec::new();
+            let mut batch = [0; 2];
+            let completed = survives(n, || {
+                let count = victim.try_recv_slice(&mut batch).unwrap_or(0);
+                got.extend_from_slice(&batch[..count]);
+            });
+            victim.segment().die();
+            (completed, got)
+        });
+        let first = receiver.try_recv().ok();
+        let (completed, theirs) = thread.join().unwrap();
+        receiver.segment().reap_dead();
+        drop(sender);
+        let mut got: Vec<_> = first.into_iter().chain(theirs).chain(receiver.iter()).collect();
+        got.sort_unstable();
+        assert!(got == [1, 2] || !completed && got.len() < 2, "{got:?}");
+        completed
+    });
+}
+
+#[test]
+fn mpmc_at_most_once_is_never_twice_and_room_comes_back() {
+    kill_at_every_site("mpmc receiver at most once", |n| {
+        let (sender, receiver) = mpmc::private::<u64>(mpmc::Settings::new(2).at_most_once()).unwrap();
+        sender.try_send_slice(&[1, 2]).unwrap();
+        let victim = receiver.for_another_peer().unwrap();
+        let thread = thread::spawn(move || {
+            let mut batch = [0; 2];
+            let completed = survives(n, || _ = victim.try_recv_slice(&mut batch));
+            victim.segment().die();
+            completed
+        });
+        let mut got: Vec<_> = receiver.try_recv().into_iter().collect();
+        let completed = thread.join().unwrap();
+        receiver.segment().reap_dead();
+        got.extend(receiver.try_iter());
+        let lost = receiver.statistics().lost;
+        assert!(got.is_sorted() && got.len() as u64 + lost <= 2 && (lost == 0 || !completed), "{got:?}, {lost} lost");
+        assert_eq!(sender.try_send_slice(&[3, 4]), Ok(2));
+        assert!(receiver.try_iter().eq([3, 4]));
+        completed
+    });
+}
+
 /// Nobody competes, so the victim's accesses are the same each time, and it can be told which of them come after the acknowledgement.
 #[test]
 fn mpmc_message_is_delivered_again_if_its_receiver_died_before_the_acknowledgement() {
@@ -112,9 +187,10 @@ fn mpmc_message_is_delivered_again_if_its_receiver_died_before_the_acknowledgeme
         }
         completed
     });
-    // After the acknowledgement come a notification of four steps (fence, load, exchange, wake: closing has left the flag set), a look at the
-    // other side, which is closed, and another notification. Killed there, the victim has received its message and does not live to tell.
-    assert_eq!(LOST_WITH_IT.load(Ordering::Relaxed).count_ones(), 4 + 1 + 4);
+    // After the acknowledgement come a notification of four steps (fence, load, exchange, wake: closing has left the flags set); the question whether somebody
+    // joins (two), a look at the slots for them (a fence, the next, and all two) and a notification; a look at the other side, which is closed, and another
+    // notification. Killed there, the victim has received its message and does not live to tell.
+    assert_eq!(LOST_WITH_IT.load(Ordering::Relaxed).count_ones(), 4 + 2 + 4 + 4 + 1 + 4);
 }
 
 #[test]
@@ -181,4 +257,92 @@ fn drain(receiver: &buffer::Receiver) -> Vec<u8> {
         lease.ack();
     }
     got
+}
+
+/// The victim is killed on its way to an end of the queue, or with it, while another one claims it too.
+#[test]
+fn spsc_claimer() {
+    kill_at_every_site("spsc claimer", |n| {
+        let (sender, _receiver) = spsc::private::<u64>(2).unwrap();
+        let segment = Arc::clone(sender.segment());
+        drop(sender);
+        let victim = segment.join().unwrap();
+        let is_held = Arc::new(AtomicBool::new(false));
+        let theirs = Arc::clone(&is_held);
+        let thread = thread::spawn(move || {
+            let mut role = None;
+            let completed = survives(n, || {
+                role = victim.sole_role(0).ok();
+                assert!(role.is_none() || !theirs.swap(true, Ordering::Relaxed), "two have it");
+            });
+            if role.is_some() {
+                theirs.store(false, Ordering::Relaxed);
+            }
+            victim.die();
+            (completed, role, victim)
+        });
+        let role = segment.sole_role(0).ok();
+        assert!(role.is_none() || !is_held.swap(true, Ordering::Relaxed), "two have it");
+        let (completed, dead, _victim) = thread.join().unwrap();
+        drop((role, dead));
+        // Whatever it left behind, the end can be had.
+        assert!(segment.sole_role(0).is_ok());
+        completed
+    });
+}
+
+/// The victim is killed while it sends a batch: all of it is there, or nothing, and a successor goes on behind.
+#[test]
+fn spsc_sender_of_a_batch() {
+    kill_at_every_site("spsc sender of a batch", |n| {
+        let (sender, mut receiver) = spsc::private::<u64>(4).unwrap();
+        let segment = Arc::clone(receiver.segment());
+        drop(sender);
+        let victim = segment.join().unwrap();
+        let mut end = spsc::Sender::claim(&victim).unwrap();
+        let thread = thread::spawn(move || {
+            let completed = survives(n, || assert_eq!(end.try_send_slice(&[1, 2]), Ok(2)));
+            victim.die();
+            (completed, end)
+        });
+        let mut got: Vec<_> = receiver.try_recv().into_iter().collect();
+        let (completed, _end) = thread.join().unwrap();
+        spsc::Sender::claim(&segment).unwrap().try_send(3).unwrap();
+        got.extend(receiver.iter());
+        assert!(got == [1, 2, 3] || got == [3] && !completed, "{got:?}");
+        completed
+    });
+}
+
+/// The victim is killed while it deals with a lease: what it has not acknowledged comes again to a successor.
+#[test]
+fn spsc_receiver_of_a_lease() {
+    kill_at_every_site("spsc receiver of a lease", |n| {
+        let (mut sender, receiver) = spsc::private::<u64>(2).unwrap();
+        let segment = Arc::clone(sender.segment());
+        drop(receiver);
+        let victim = segment.join().unwrap();
+        let mut end = spsc::Receiver::claim(&victim).unwrap();
+        sender.try_send_slice(&[1, 2]).unwrap();
+        let thread = thread::spawn(move || {
+            let mut noted = 0;
+            let completed = survives(n, || {
+                let lease = end.try_lease(1).unwrap();
+                noted = lease.get(0);
+                lease.ack(1);
+            });
+            victim.die();
+            (completed, noted, end)
+        });
+        let sent = sender.try_send(3).is_ok();
+        let (completed, noted, _end) = thread.join().unwrap();
+        let mut successor = spsc::Receiver::claim(&segment).unwrap();
+        drop(sender);
+        let got: Vec<_> = successor.iter().collect();
+        let (again, rest) = got.split_at(usize::from(got[0] == 1));
+        assert!(rest.iter().copied().eq(2..=2 + u64::from(sent)), "{got:?}");
+        // Acknowledged only after it was noted, and whole.
+        assert!(again.is_empty() && noted == 1 || !again.is_empty() && !completed && !sent, "{got:?} {noted}");
+        completed
+    });
 }
