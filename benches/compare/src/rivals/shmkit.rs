@@ -9,9 +9,9 @@ use std::ops::Range;
 
 /// What an attempt to send came to: `None` if it is worth another.
 #[inline(always)]
-pub fn sent<T>(outcome: Result<(), TrySendError<T>>) -> Option<()> {
+pub fn sent<R, T>(outcome: Result<R, TrySendError<T>>) -> Option<R> {
     match outcome {
-        Ok(()) => Some(()),
+        Ok(sent) => Some(sent),
         Err(TrySendError::Full(_)) => None,
         Err(error) => panic!("a message cannot be sent: {error}"),
     }
