@@ -32,7 +32,8 @@
 //!
 //! # When a process dies
 //!
-//! - In the middle of sending: the message, or the batch, was not sent; its slots are skipped once somebody has noticed the death.
+//! - In the middle of sending: the message was not sent, nor anything of the run of a batch that was claimed with one exchange (up to 32 messages, as far as there was room);
+//!   the slots are skipped once somebody has noticed the death.
 //! - In the middle of receiving: the message is delivered again to another receiver, or is lost, if the queue is to deliver [at most once](Settings::at_most_once).
 //! - The last sender: receivers get what remains, then [`RecvError::Disconnected`](crate::RecvError::Disconnected).
 //! - The last receiver: senders get their values back in [`SendError::Disconnected`](crate::SendError::Disconnected).
@@ -42,8 +43,9 @@
 //! # When a process is stopped
 //!
 //! In the middle of sending, it delays the receivers that have come to its message: `try_recv` says [`TryRecvError::Busy`](crate::TryRecvError::Busy), and timeouts are kept.
-//! In the middle of receiving, it delays the senders that have gone round to its slot: `try_send` says [`TrySendError::Full`](crate::TrySendError::Full). Anywhere else it
-//! delays nobody. This queue is therefore not lock-free in the strict sense; [`buffer`](crate::buffer) is.
+//! In the middle of receiving, it delays the senders that have gone round to its slot: `try_send` says [`TrySendError::Full`](crate::TrySendError::Full); and after the last sender
+//! has left, the other receivers are not told so before its message is acknowledged. On its way out, as the last of its side or as a reaper, it delays the news of that. Anywhere else
+//! it delays nobody. This queue is therefore not lock-free in the strict sense; [`buffer`](crate::buffer) is.
 
 mod receiver;
 mod ring;

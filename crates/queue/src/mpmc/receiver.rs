@@ -63,11 +63,10 @@ impl<T: Plain> Receiver<T> {
         while received < values.len() {
             match self.claim((values.len() - received) as u64) {
                 Ok(run) => {
-                    for index in 0..run.count {
-                        values[received + index as usize] = self.queue.value(run.at(index)).read();
-                    }
+                    let end = received + run.count as usize;
+                    self.queue.read(run, &mut values[received..end]);
                     self.give_back(run);
-                    received += run.count as usize;
+                    received = end;
                 }
                 Err(error) if received == 0 => return Err(error),
                 Err(_) => break,

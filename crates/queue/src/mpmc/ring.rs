@@ -171,7 +171,7 @@ impl Run {
         self.first.wrapping_add(self.count)
     }
 
-    pub(super) fn at(self, index: u64) -> u64 {
+    fn at(self, index: u64) -> u64 {
         self.first.wrapping_add(index)
     }
 }
@@ -359,10 +359,10 @@ impl<T: Plain> Mpmc<T> {
     /// `None` if somebody else was faster.
     #[inline(always)]
     fn claim(&self, position: u64, word: Word, state: u64, me: PeerId, most: u64) -> Option<Run> {
-        let mut run = Run { first: position, count: 1 };
         let most = if most == 1 { 1 } else { most.min(Word::LONGEST_RUN).min(self.capacity()) };
-        while run.count < most && self.word(run.end()) == Word::new(self.slots.lap(run.end()), word.state()) {
-            run.count += 1;
+        let mut run = Run { first: position, count: most };
+        if most > 1 {
+            run.count = self.extent(run, word.state());
         }
         let claim = Word::claim(word.turn(), state, run.count, me);
         // Acquire: this peer comes after the one that handed the slot on. Release: the sweep of others continues from here.
@@ -370,24 +370,71 @@ impl<T: Plain> Mpmc<T> {
         cell.compare_exchange(word.0, claim.0, Ordering::AcqRel, Ordering::Relaxed).is_ok().then_some(run)
     }
 
+    /// How many of the slots of `run`, from the first on, are in `state` and of its lap.
+    #[inline]
+    fn extent(&self, run: Run, state: u64) -> u64 {
+        let mut extent = 0;
+        for (lap, slots) in self.pieces(run) {
+            let word = Word::new(lap, state);
+            // Acquire, as for the first one's exchange.
+            let count = slots.iter().take_while(|slot| slot.word.load(Ordering::Acquire) == word.0).count();
+            extent += count as u64;
+            if count < slots.len() {
+                break;
+            }
+        }
+        // The first was seen in that state; if it is not any more, its exchange will fail.
+        extent.max(1)
+    }
+
+    /// The slots of a run, in two pieces if it goes past the ring's end, each with its lap.
+    #[inline]
+    fn pieces(&self, run: Run) -> [(u64, &[Slot<T>]); 2] {
+        let lap = self.slots.lap(run.first);
+        let (slots, beyond) = self.slots.run(run.first, run.count as usize);
+        [(lap, slots), (lap.wrapping_add(1), beyond)]
+    }
+
+    /// Writes values into the slots of a run that this peer has claimed, which are as many.
+    #[inline]
+    pub(super) fn write(&self, run: Run, values: &[T]) {
+        let cells = self.pieces(run).into_iter().flat_map(|(_, slots)| slots);
+        cells.zip(values).for_each(|(slot, value)| slot.value.write(*value));
+    }
+
+    /// Reads the values of a run that this peer has claimed, which are as many.
+    #[inline]
+    pub(super) fn read(&self, run: Run, values: &mut [T]) {
+        let cells = self.pieces(run).into_iter().flat_map(|(_, slots)| slots);
+        cells.zip(values).for_each(|(slot, value)| *value = slot.value.read());
+    }
+
+    /// Hands a run on, from its last slot to its first: in `state` of the lap that is `laps` on.
+    #[inline(always)]
+    fn hand_on(&self, run: Run, laps: u64, state: u64) {
+        // Release: pairs with the acquire loads and the exchange of who claims them next.
+        if run.count == 1 {
+            let word = Word::new(self.slots.lap(run.first).wrapping_add(laps), state);
+            self.slots.at(run.first).word.store(word.0, Ordering::Release);
+            return;
+        }
+        for (lap, slots) in self.pieces(run).into_iter().rev() {
+            let word = Word::new(lap.wrapping_add(laps), state);
+            slots.iter().rev().for_each(|slot| slot.word.store(word.0, Ordering::Release));
+        }
+    }
+
     /// Hands a run that was written on to receivers: its messages are sent.
     #[inline(always)]
     pub(super) fn publish(&self, run: Run) {
-        for position in (0..run.count).rev().map(|index| run.at(index)) {
-            // Pairs with the acquire load and exchange in `claim_messages`.
-            self.slots.at(position).word.store(Word::new(self.slots.lap(position), FULL).0, Ordering::Release);
-        }
+        self.hand_on(run, 0, FULL);
         self.ends.data.notify_one();
     }
 
     /// Hands a run that was read back to senders: its messages are received.
     #[inline(always)]
     pub(super) fn give_back(&self, run: Run) {
-        for position in (0..run.count).rev().map(|index| run.at(index)) {
-            let next = Word::new(self.slots.lap(position).wrapping_add(1), EMPTY);
-            // Pairs with the acquire load and exchange in `claim_room`.
-            self.slots.at(position).word.store(next.0, Ordering::Release);
-        }
+        self.hand_on(run, 1, EMPTY);
         self.ends.space.notify_one();
         if self.ends.drained.is_awaited() {
             self.tell_if_drained(run.end());

@@ -59,11 +59,10 @@ impl<T: Plain> Sender<T> {
         while sent < values.len() {
             match self.claim((values.len() - sent) as u64) {
                 Ok(run) => {
-                    for index in 0..run.count {
-                        self.queue.value(run.at(index)).write(values[sent + index as usize]);
-                    }
+                    let end = sent + run.count as usize;
+                    self.queue.write(run, &values[sent..end]);
                     self.queue.publish(run);
-                    sent += run.count as usize;
+                    sent = end;
                 }
                 Err(error) if sent == 0 => return Err(error),
                 Err(_) => break,
