@@ -14,12 +14,14 @@ use std::path::{Path, PathBuf};
 pub(crate) const SIGKILL: i32 = 9;
 pub(crate) const SIGSTOP: i32 = 19;
 
-/// What a victim is told: where to die, and where to write down what it has done until then.
+/// What a victim is told: where to stop, where to die, and where to write down what it has done until then.
 #[derive(Clone, Serialize, Deserialize)]
 pub(crate) struct Orders {
-    at: u64,
-    signal: i32,
-    sites: PathBuf,
+    stop: Option<u64>,
+    /// Counted from where it was stopped.
+    die: Option<u64>,
+    deaths: PathBuf,
+    stops: PathBuf,
     ledger: PathBuf,
 }
 
@@ -27,23 +29,47 @@ pub(crate) struct Orders {
 pub(crate) struct Ledger(File);
 
 impl Orders {
+    /// To die at site number `at`.
     pub(crate) fn new(directory: &Path, at: u64) -> Self {
-        let sites = all_sites();
-        Self { at, signal: SIGKILL, sites, ledger: directory.join(format!("ledger-{at}")) }
+        Self { stop: None, die: Some(at), ..Self::none(directory, &at.to_string()) }
     }
 
-    /// Orders to raise another signal than SIGKILL.
-    pub(crate) fn with_signal(mut self, signal: i32) -> Self {
-        self.signal = signal;
-        self
+    /// To stop at site number `at`.
+    pub(crate) fn to_stop(directory: &Path, at: u64) -> Self {
+        Self { stop: Some(at), ..Self::none(directory, &format!("stop-{at}")) }
+    }
+
+    /// To stop at site number `at` and, if it goes on, to die at the site number `then` after that.
+    pub(crate) fn to_stop_and_die(directory: &Path, at: u64, then: u64) -> Self {
+        Self { stop: Some(at), die: Some(then), ..Self::none(directory, &format!("stop-{at}-{then}")) }
+    }
+
+    fn none(directory: &Path, name: &str) -> Self {
+        let [stops, ledger] = ["site", "ledger"].map(|what| directory.join(format!("{what}-{name}")));
+        Self { stop: None, die: None, deaths: all_sites(), stops, ledger }
     }
 
     /// Arms the calling thread.
     pub(crate) fn arm(&self) -> Ledger {
         let append = |path: &Path| File::options().append(true).create(true).open(path).expect("a writable directory");
         let ledger = Ledger(append(&self.ledger));
-        crash::arm(self.at, self.signal, append(&self.sites));
+        let (stops, deaths) = (append(&self.stops), append(&self.deaths));
+        match (self.stop, self.die) {
+            (Some(at), Some(then)) => {
+                crash::arm(at, SIGSTOP, stops);
+                crash::arm_next(then, SIGKILL, deaths);
+            }
+            (Some(at), None) => crash::arm(at, SIGSTOP, stops),
+            (None, Some(at)) => crash::arm(at, SIGKILL, deaths),
+            (None, None) => {}
+        }
         ledger
+    }
+
+    /// The name of the site that the victim was stopped at.
+    pub(crate) fn stopped_at(&self) -> String {
+        let names = std::fs::read_to_string(&self.stops).unwrap_or_default();
+        names.lines().next_back().unwrap_or_default().to_owned()
     }
 
     /// Forgets what an earlier victim with the same orders has written down.
@@ -102,6 +128,65 @@ pub(crate) fn wait_for_stop(victim: &JoinHandle<()>) -> bool {
     let options = WaitIdOptions::STOPPED | WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
     let status = rustix::process::waitid(WaitId::PidFd(victim.as_fd()), options).expect("a child");
     status.is_some_and(|status| status.stopped())
+}
+
+/// Waits until the victim has stopped, has ended, or sleeps in its operation. True if it sleeps.
+///
+/// Only the choice of what happens next hangs on it: a victim that sleeps for a moment for another reason is taken for one that waits, and
+/// finds what it would have waited for.
+pub(crate) fn wait_for_sleep(victim: &JoinHandle<()>, orders: &Orders) -> bool {
+    let options = WaitIdOptions::STOPPED | WaitIdOptions::EXITED | WaitIdOptions::NOWAIT | WaitIdOptions::NOHANG;
+    loop {
+        if rustix::process::waitid(WaitId::PidFd(victim.as_fd()), options).expect("a child").is_some() {
+            return false;
+        }
+        if !orders.ledger().is_empty() && sleeps(&format!("/proc/{}/stat", victim.pid())) {
+            return true;
+        }
+        std::thread::yield_now();
+    }
+}
+
+/// Waits until a thread of this process, which the kernel lists as `task` below `/proc`, sleeps or has ended.
+pub(crate) fn wait_until_asleep(thread: &std::thread::JoinHandle<impl Sized>, task: &Path) {
+    while !thread.is_finished() && !sleeps(&format!("/proc/{}/stat", task.display())) {
+        std::thread::yield_now();
+    }
+}
+
+/// Whether the kernel says of a task that it sleeps; the state stands after the name, which is in parentheses.
+fn sleeps(stat: &str) -> bool {
+    let text = std::fs::read_to_string(stat).unwrap_or_default();
+    text.rsplit(')').next().is_some_and(|rest| rest.trim_start().starts_with('S'))
+}
+
+/// Calls `round` with orders to stop at the first site, the second, and so on, until it gives nothing since the victim came through.
+/// Gives the names of the sites with what the rounds gave.
+///
+/// A victim that waits reaches more or fewer sites from one round to the next, so it must come through `often` times in a row.
+pub(crate) fn stopped_at_every_site<T>(
+    name: &str,
+    often: u64,
+    mut round: impl FnMut(&Orders) -> Option<T>,
+) -> Vec<(String, T)> {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let (mut outcomes, mut came_through) = (Vec::new(), 0);
+    for at in 1.. {
+        assert!(at < 10_000, "{name} never completes");
+        let orders = Orders::to_stop(directory.path(), at);
+        match round(&orders) {
+            Some(outcome) => {
+                outcomes.push((orders.stopped_at(), outcome));
+                came_through = 0;
+            }
+            None => came_through += 1,
+        }
+        if came_through == often {
+            break;
+        }
+    }
+    assert!(!outcomes.is_empty(), "{name} was never stopped: is it armed?");
+    outcomes
 }
 
 /// Lets a stopped victim go on.

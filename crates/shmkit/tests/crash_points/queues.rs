@@ -183,6 +183,21 @@ pub(crate) fn spsc_receiver() {
     });
 }
 
+/// Several messages are there already, so the victim looks for more only when it has had those.
+pub(crate) fn spsc_receiver_of_what_is_there() {
+    at_every_site("spsc receiver of what is there", |orders| {
+        let (mut sender, receiver) = spsc::channel(4).unwrap();
+        (1..=4).for_each(|item| sender.send(item).unwrap());
+        let victim = spawn(recv_spsc, (orders.clone(), receiver)).unwrap();
+        let done = came_through(victim);
+        let noted = orders.ledger();
+        assert!(noted.iter().copied().eq(1..=noted.len() as u64) && (!done || noted.len() == 3), "{noted:?}");
+        // As above: told, once it has been noticed.
+        while sender.send(5).is_ok() {}
+        done
+    });
+}
+
 fn send_buffer((orders, sender): (Orders, buffer::Sender)) {
     let mut ledger = orders.arm();
     let _hint = sender.is_full();

@@ -1,7 +1,9 @@
 //! The second kill: whoever recovers from a death is killed too, at every site of the recovery.
 
 use crate::harness::{Orders, at_every_site, came_through};
+use crate::stops::mpmc::{with_a_dead_claim, with_a_dead_claim_in};
 use shmkit::prelude::*;
+use shmkit::queue::mpmc::Settings;
 use shmkit::segment::crash;
 
 type Reaper = (Orders, mpmc::Receiver<u64>);
@@ -34,6 +36,50 @@ pub(crate) fn mpmc_reaper_of_a_sender() {
             done
         });
         all_done
+    });
+}
+
+/// The reaper of a process that was receiving: its message comes again, once, or never, if the queue is to deliver at most once.
+pub(crate) fn mpmc_reaper_of_a_receiver() {
+    let settings = Settings::new(4);
+    for (name, settings, again) in [
+        ("reaper of an mpmc receiver", settings, 1),
+        ("reaper of an mpmc receiver, at most once", settings.at_most_once(), 0),
+    ] {
+        at_every_site(name, |orders| {
+            let traffic = with_a_dead_claim_in(settings, true);
+            let done = came_through(spawn(reap, (orders.clone(), traffic.receiver.clone())).unwrap());
+            traffic.receiver.segment().reap_dead();
+            assert_eq!(traffic.receiver.segment().peer_count(), 1);
+            let statistics = traffic.receiver.statistics();
+            // Counted just after, so that a kill in between leaves it out.
+            assert!(statistics.lost <= 1 - again && (!done || statistics.lost == 1 - again));
+            let received = traffic.settle();
+            assert_eq!(received.len() as u64, again, "{received:?}");
+            done
+        });
+    }
+}
+
+fn receive_one((orders, receiver): Reaper) {
+    let mut ledger = orders.arm();
+    let item = receiver.try_recv().expect("there is one");
+    crash::disarm();
+    ledger.note(item);
+}
+
+/// A receiver that takes what a dead one had, and dies too.
+pub(crate) fn mpmc_receiver_that_adopts() {
+    at_every_site("mpmc receiver that adopts", |orders| {
+        let traffic = with_a_dead_claim(true);
+        assert_eq!(traffic.receiver.segment().reap_dead(), 1);
+        let done = came_through(spawn(receive_one, (orders.clone(), traffic.receiver.clone())).unwrap());
+        traffic.receiver.segment().reap_dead();
+        let mut received = traffic.settle();
+        received.extend(orders.ledger());
+        // Given out, and not noted any more.
+        assert!(received == [1] || !done && received.is_empty(), "{received:?}");
+        done
     });
 }
 
