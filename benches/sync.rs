@@ -12,7 +12,7 @@ fn semaphore(criterion: &mut Criterion) {
     assert_eq!(semaphore.available(), 1);
 }
 
-/// No system call and no read-modify-write: a fence and a load.
+/// No system call and no read-modify-write: a load.
 fn event_count(criterion: &mut Criterion) {
     let events = EventCount::default();
     criterion.bench_function("sync/event count: notify, nobody asleep", |bencher| {

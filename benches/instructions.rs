@@ -1,0 +1,141 @@
+//! How many instructions each operation of the queues executes, with a limit for each: what `ci/instructions` runs under callgrind.
+//!
+//! `instructions --list` prints, for each operation, its name, how many calls to make, and its limit. `instructions NAME CALLS` makes so many calls of
+//! one operation, and the same preparations whatever their number; so a run of 2 N calls executes, beyond a run of N, N times what one call does
+//! and nothing else. Without arguments, or with those of `cargo bench`, it calls every operation a few times, to show that they work.
+
+#[path = "queue/operations.rs"]
+mod operations;
+
+use operations::Measure;
+use std::env;
+use std::fmt::Display;
+use std::hint::black_box;
+use std::process::ExitCode;
+
+/// Calls that a count is taken over, where the size of a queue does not say otherwise. A multiple of all that happens now and then: every 16th message, and
+/// each time round a queue of 1024.
+const CALLS: usize = 1024;
+
+/// The most instructions that a call of an operation may take: what it takes today, and about 15 % for other compilers. (rustc 1.95
+/// and a nightly 1.97 differ by 1 %, and the same compiler by up to 20 % with the number of codegen units, which `ci/instructions` therefore sets.)
+/// Less than half of its limit is an error too: what takes so much less than it did is either not done any more or deserves a lower limit.
+const LIMITS: &[(&str, u64)] = &[
+    ("nothing, the loop alone", 5),
+    ("spsc try_send and try_recv, peers 1", 150),
+    ("spsc try_send and try_recv, peers 8", 150),
+    ("spsc try_send and try_recv, peers 64", 150),
+    ("spsc send and recv", 150),
+    ("spsc try_send_slice and try_recv_slice, 8", 280),
+    ("spsc try_send_slice and try_recv_slice, 32", 435),
+    ("spsc try_send_slice and try_recv_slice, 256", 1900),
+    ("spsc try_send", 28),
+    ("spsc try_recv", 26),
+    ("spsc try_send_slice, 32", 205),
+    ("spsc try_recv_slice, 32", 200),
+    ("spsc try_send, full", 110),
+    ("spsc try_recv, empty", 110),
+    ("spsc reserve and commit, lease and ack, 1", 150),
+    ("spsc reserve and commit, 32", 515),
+    ("spsc lease and ack, 32", 240),
+    ("spsc claim and leave the sender, places 1", 290),
+    ("spsc claim and leave the sender, places 64", 725),
+    ("mpmc try_send and try_recv, peers 1", 220),
+    ("mpmc try_send and try_recv, peers 8", 220),
+    ("mpmc try_send and try_recv, peers 64", 220),
+    ("mpmc send and recv", 225),
+    ("mpmc try_send_slice and try_recv_slice, 8", 1000),
+    ("mpmc try_send_slice and try_recv_slice, 32", 3150),
+    ("mpmc try_send_slice and try_recv_slice, 256", 24500),
+    ("mpmc try_send", 94),
+    ("mpmc try_recv", 130),
+    ("mpmc try_send_slice, 32", 1600),
+    ("mpmc try_recv_slice, 32", 1550),
+    ("mpmc try_send, full", 86),
+    ("mpmc try_recv, empty", 160),
+    ("mpmc send, recv_task and done", 285),
+    ("mpmc join, empty, capacity 1024", 11000),
+    ("mpmc len, half full", 69),
+    ("mpmc is_empty, half full", 50),
+    ("mpmc is_full, half full", 43),
+    ("mpmc statistics, half full, capacity 1024", 27500),
+    ("mpmc clone and drop a sender", 175),
+    ("mpmc clone and drop a receiver", 175),
+];
+
+/// None for an operation that has no limit yet, so that its count can be seen; which is then above it.
+fn limit(name: &str) -> u64 {
+    LIMITS.iter().find(|(limited, _)| *limited == name).map_or(0, |(_, limit)| *limit)
+}
+
+/// What to do with the operations.
+enum Task {
+    List,
+    Call { name: String, calls: usize },
+    Try,
+}
+
+struct Instructions {
+    task: Task,
+    met: Vec<String>,
+}
+
+impl Measure for Instructions {
+    fn repeat<S, R>(&mut self, name: impl Display, state: impl Fn() -> S, call: impl FnMut(&mut S) -> R) {
+        self.stretch(name, 2 * CALLS, state, |_| (), call);
+    }
+
+    fn stretch<S, R>(
+        &mut self,
+        name: impl Display,
+        most: usize,
+        state: impl Fn() -> S,
+        mut prepare: impl FnMut(&mut S),
+        mut call: impl FnMut(&mut S) -> R,
+    ) {
+        let name = name.to_string();
+        let calls = match &self.task {
+            Task::List => {
+                println!("{name}\t{}\t{}", most / 2, limit(&name));
+                0
+            }
+            Task::Call { name: wanted, calls } if *wanted == name => *calls,
+            Task::Call { .. } => 0,
+            Task::Try => 3,
+        };
+        self.met.push(name);
+        if calls > 0 {
+            assert!(calls <= most, "the queue is too small for so many calls");
+            let mut state = state();
+            prepare(&mut state);
+            for _ in 0..calls {
+                black_box(call(black_box(&mut state)));
+            }
+        }
+    }
+}
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = env::args().skip(1).collect();
+    let task = match arguments.as_slice() {
+        [list] if list == "--list" => Task::List,
+        [name, calls] if !name.starts_with("--") && !calls.starts_with("--") => {
+            Task::Call { name: name.clone(), calls: calls.parse().expect("the second argument is a number") }
+        }
+        _ => Task::Try,
+    };
+    let mut instructions = Instructions { task, met: Vec::new() };
+    operations::all(&mut instructions);
+    let met = instructions.met;
+    if let Task::Call { name, .. } = &instructions.task
+        && !met.contains(name)
+    {
+        eprintln!("no operation is called \"{name}\"");
+        return ExitCode::FAILURE;
+    }
+    if let Some((name, _)) = LIMITS.iter().find(|(name, _)| !met.iter().any(|met| met == name)) {
+        eprintln!("there is a limit for \"{name}\", and no such operation");
+        return ExitCode::FAILURE;
+    }
+    ExitCode::SUCCESS
+}
