@@ -6,7 +6,8 @@ use std::fmt;
 #[derive(Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum TrySendError<T> {
-    /// There is no room at the moment: receive, or wait with `send`.
+    /// There is no room at the moment: receive, or wait with `send`. Room comes back in the order of the ring, so on a queue with several receivers a slow one can keep
+    /// back what others have made.
     #[error("the queue is full")]
     Full(T),
     /// Nobody will receive it: the last receiver has left or died.

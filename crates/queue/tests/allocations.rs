@@ -1,5 +1,5 @@
 //! No allocation once a queue is made, whatever is done with it and however many are attached: counted, thread by thread.
-#![cfg(not(loom))]
+#![cfg(not(any(loom, feature = "portable")))]
 #![allow(unsafe_code, reason = "an allocator is unsafe to be")]
 
 use shmkit_queue::{TryRecvError, TrySendError, mpmc, spsc};

@@ -270,7 +270,7 @@ fn what_a_lease_does_not_acknowledge_comes_again() {
             assert_eq!(receiver.try_lease(3).err(), Some(TryRecvError::Empty));
             sender.send_slice(&[1, 2, 3]).unwrap();
             let lease = receiver.try_lease(2).unwrap();
-            assert_eq!((lease.len(), lease.get(1), lease.iter().len()), (2, 2, 2));
+            assert_eq!((lease.len(), lease.get(1), lease.iter().count()), (2, 2, 2));
             drop(lease);
             sender.send(4).unwrap();
             let lease = receiver.lease(10).unwrap();

@@ -7,23 +7,37 @@ use crate::peers::flow::{BATCH, Inlet, Outlet};
 use shmkit::queue::{mpmc, spsc};
 use std::ops::Range;
 
-macro_rules! ends {
-    ($queue:ident) => {
-        impl Outlet for Batches<$queue::Sender<u64>> {
-            fn send_all(&mut self, values: Range<u64>) {
-                send_batches(values, |batch| sent(self.0.try_send_slice(batch)));
-            }
-        }
-
-        impl Inlet for Batches<$queue::Receiver<u64>> {
-            fn receive(&mut self, count: u64, take: impl FnMut(u64)) {
-                receive_batches(count, |batch| received(self.0.try_recv_slice(batch)), take);
-            }
-        }
-    };
+impl Outlet for Batches<spsc::Sender<u64>> {
+    fn send_all(&mut self, values: Range<u64>) {
+        send_batches(values, |batch| sent(self.0.try_send_slice(batch)));
+    }
 }
-ends!(spsc);
-ends!(mpmc);
+
+/// Read in place, whole batches, as rtrb's are.
+impl Inlet for Batches<spsc::Receiver<u64>> {
+    fn receive(&mut self, count: u64, mut take: impl FnMut(u64)) {
+        for _ in 0..count / BATCH as u64 {
+            until(|| {
+                let lease = received(self.0.try_lease(BATCH)).filter(|lease| lease.len() == BATCH)?;
+                lease.iter().for_each(&mut take);
+                lease.ack(BATCH);
+                Some(())
+            });
+        }
+    }
+}
+
+impl Outlet for Batches<mpmc::Sender<u64>> {
+    fn send_all(&mut self, values: Range<u64>) {
+        send_batches(values, |batch| sent(self.0.try_send_slice(batch)));
+    }
+}
+
+impl Inlet for Batches<mpmc::Receiver<u64>> {
+    fn receive(&mut self, count: u64, take: impl FnMut(u64)) {
+        receive_batches(count, |batch| received(self.0.try_recv_slice(batch)), take);
+    }
+}
 
 /// Fills batches and sends each whole before the next.
 #[inline]

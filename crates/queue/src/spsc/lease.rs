@@ -1,7 +1,7 @@
 //! Messages to deal with before they are received.
 
 use super::Receiver;
-use shmkit_segment::Plain;
+use shmkit_segment::{Plain, PlainCell};
 
 /// The next messages of a queue, which stay there until they are [acknowledged](Self::ack).
 ///
@@ -54,8 +54,10 @@ impl<'a, T: Plain> Lease<'a, T> {
     }
 
     /// Copies of all of them, in their order.
-    pub fn iter(&self) -> impl ExactSizeIterator<Item = T> + DoubleEndedIterator + '_ {
-        (0..self.length).map(|index| self.receiver.place(index).read())
+    #[inline]
+    pub fn iter(&self) -> impl DoubleEndedIterator<Item = T> + '_ {
+        let (first, second) = self.receiver.places(self.length);
+        first.iter().chain(second).map(PlainCell::read)
     }
 
     /// Receives the first `count` messages: they are dealt with, and their places free for others.
@@ -69,6 +71,7 @@ impl<'a, T: Plain> Lease<'a, T> {
         assert!(count <= self.length, "there are not {count} messages in a lease of {}", self.length);
         if count > 0 {
             self.receiver.release(count as u64);
+            self.receiver.prefetch(count as u64);
         }
     }
 }

@@ -177,9 +177,9 @@ impl<T: Plain> Sender<T> {
         let room = self.room_for(values.len())?;
         let count = values.len().min(room as usize);
         let (first, second) = self.queue.values.run(self.tail, count);
-        let (to_first, rest) = values.split_at(first.len());
-        fill(first, to_first);
-        fill(second, rest);
+        let (to_first, rest) = values[..count].split_at(first.len());
+        PlainCell::write_all(first, to_first);
+        PlainCell::write_all(second, rest);
         self.publish(count as u64);
         Ok(count)
     }
@@ -332,12 +332,6 @@ impl<T: Plain> Sender<T> {
     pub fn segment(&self) -> &Arc<Segment<Spsc<T>>> {
         self.role.segment()
     }
-}
-
-/// Copies `values` into as many cells.
-#[inline]
-fn fill<T: Plain>(cells: &[PlainCell<T>], values: &[T]) {
-    cells.iter().zip(values).for_each(|(cell, value)| cell.write(*value));
 }
 
 impl<T: Plain> Serialize for Sender<T> {
