@@ -5,7 +5,7 @@
 #![cfg(loom)]
 
 use loom::thread;
-use shmkit_queue::{TryRecvError, buffer, mpmc, spsc};
+use shmkit_queue::{TryRecvError, TrySendError, buffer, mpmc, spsc};
 
 fn explore(preemptions: usize, model: impl Fn() + Sync + Send + 'static) {
     let mut builder = loom::model::Builder::new();
@@ -146,9 +146,25 @@ fn mpmc_two_sleeping_receivers_both_learn_that_the_sender_left() {
     });
 }
 
+/// Who receives finds both messages or none, and who sends finds room for both or none.
+#[test]
+fn mpmc_batches_are_published_and_given_back_whole() {
+    explore(3, || {
+        let (sender, receiver) = mpmc::private::<u64>(2).unwrap();
+        let thread = thread::spawn(move || {
+            sender.send_slice(&[1, 2]).unwrap();
+            let again = sender.try_send_slice(&[3, 4]);
+            assert!(matches!(again, Ok(2) | Err(TrySendError::Full(()) | TrySendError::Disconnected(()))), "{again:?}");
+        });
+        let mut batch = [0; 2];
+        assert_eq!((receiver.recv_slice(&mut batch), batch), (Ok(2), [1, 2]));
+        thread.join().unwrap();
+    });
+}
+
 /// Two batches meet, and wrap in the ring: each is received as it was sent, one after the other.
 #[test]
-fn mpmc_batches_are_published_whole_and_keep_apart() {
+fn mpmc_batches_keep_apart() {
     explore(2, || {
         let (sender, receiver) = mpmc::private::<u64>(2).unwrap();
         let other = sender.clone();
