@@ -47,7 +47,7 @@ impl<T: Plain> Receiver<T> {
     #[inline]
     pub fn try_recv(&self) -> Result<T, TryRecvError> {
         let run = self.claim(1)?;
-        let value = self.queue.value(run.first).read();
+        let value = run.value().read();
         self.give_back(run);
         Ok(value)
     }
@@ -81,7 +81,7 @@ impl<T: Plain> Receiver<T> {
     /// As [`try_recv`](Self::try_recv).
     pub fn try_recv_task(&self) -> Result<Task<T>, TryRecvError> {
         let run = self.claim(1)?;
-        let value = self.queue.value(run.first).read();
+        let value = run.value().read();
         // Before the slot is given back, so that the message is under way in one place or the other at every instant.
         self.role.segment().take_in_hand(TASKS);
         self.give_back(run);
@@ -89,7 +89,7 @@ impl<T: Plain> Receiver<T> {
     }
 
     #[inline(always)]
-    fn claim(&self, most: u64) -> Result<Run, TryRecvError> {
+    fn claim(&self, most: u64) -> Result<Run<'_, T>, TryRecvError> {
         match self.queue.claim_messages(self.me, &self.cursor, &self.seen, most) {
             Ok(run) => Ok(run),
             Err(idle) => self.claim_last(idle, most),
@@ -97,7 +97,7 @@ impl<T: Plain> Receiver<T> {
     }
 
     #[inline(always)]
-    fn give_back(&self, run: Run) {
+    fn give_back(&self, run: Run<'_, T>) {
         self.queue.give_back(run);
         // Others may sleep until the last message is acknowledged, to learn that it was the last. In the notification of space,
         // `written` stands between the acknowledgement and this load; its partner is the fence in `claim_last`.
@@ -111,7 +111,7 @@ impl<T: Plain> Receiver<T> {
     /// The order matters. First the senders are seen to be gone, *then* a look finds nothing, and *then* every slot is EMPTY: anything shorter
     /// loses a message that was sent between two looks, or that a receiver, which dies now, was just taking.
     #[cold]
-    fn claim_last(&self, mut idle: Idle, most: u64) -> Result<Run, TryRecvError> {
+    fn claim_last(&self, mut idle: Idle, most: u64) -> Result<Run<'_, T>, TryRecvError> {
         if self.role.is_moved() {
             return Err(TryRecvError::Moved);
         }

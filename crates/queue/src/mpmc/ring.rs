@@ -35,7 +35,7 @@
 //! The indices `tail` and `head` are only hints where to start looking: they never run ahead of the first slot that is not claimed (of the
 //! first that is not taken), because a position is passed only by somebody who saw it claimed (taken), and they never point into a run. Only passing a multiple of K moves them,
 //! and whoever walks past it helps. Each handle remembers where it was: its cursor, private and a hint likewise. It starts there, and asks the index
-//! only when it finds a slot laps ahead of it, and before it says that the queue is full or empty.
+//! only when it has to step over a slot, and before it says that the queue is full or empty.
 //!
 //! Orphans lie behind the head. `orphans` counts the sweeps that may have left some; a receiver that has not looked since scans
 //! all slots, takes the orphan of the smallest position, and notes the count only after a scan that found none.
@@ -120,6 +120,14 @@ shared! {
     }
 }
 
+impl<T: Plain> Slot<T> {
+    /// Acquire: whoever sees a slot handed on sees its value written, or read.
+    #[inline(always)]
+    fn word(&self) -> Word {
+        Word(self.word.load(Ordering::Acquire))
+    }
+}
+
 #[cfg(not(loom))]
 const _: () = assert!(size_of::<Slot<u64>>() == 16 && size_of::<Ends>() == 896);
 
@@ -161,18 +169,23 @@ pub(super) enum Jam {
 
 /// A run: consecutive positions that were claimed with one exchange, and must be handed on.
 #[derive(Clone, Copy)]
-pub(super) struct Run {
-    pub(super) first: u64,
+pub(super) struct Run<'a, T: Plain> {
+    first: u64,
     pub(super) count: u64,
+    /// The lap and the slot of `first`: found once, not at each step.
+    lap: u64,
+    slot: &'a Slot<T>,
 }
 
-impl Run {
+impl<T: Plain> Run<'_, T> {
     fn end(self) -> u64 {
         self.first.wrapping_add(self.count)
     }
 
-    fn at(self, index: u64) -> u64 {
-        self.first.wrapping_add(index)
+    /// The value of the first one.
+    #[inline(always)]
+    pub(super) fn value(&self) -> &PlainCell<T> {
+        &self.slot.value
     }
 }
 
@@ -224,8 +237,8 @@ impl<T: Plain> Object for Mpmc<T> {
                 }
             };
             // The position is right but for multiples of the whole range of turns.
-            let run = Run { first: word.turn() * self.capacity() + index, count: word.run() };
-            for position in (1..run.count).map(|index| run.at(index)) {
+            let first = word.turn() * self.capacity() + index;
+            for position in (1..word.run()).map(|index| first.wrapping_add(index)) {
                 let (lap, found) = (self.slots.lap(position), self.word(position));
                 // FULL among those that were being written: its sender died while it published them. EMPTY of the next lap among those that
                 // were being read: its receiver had given it back.
@@ -233,7 +246,7 @@ impl<T: Plain> Object for Mpmc<T> {
                     settle(position, found);
                 }
             }
-            settle(run.first, word);
+            settle(first, word);
         }
         // Always, and last: a reaper that died before this has left orphans that are no longer the dead peer's.
         self.ends.orphans.fetch_add(1, Ordering::Release);
@@ -262,28 +275,24 @@ impl<T: Plain> Mpmc<T> {
         self.slots.capacity()
     }
 
-    /// The word of a position. Acquire: whoever sees a slot handed on sees its value written, or read.
+    /// The word of a position.
     #[inline(always)]
     pub(super) fn word(&self, position: u64) -> Word {
-        Word(self.slots.at(position).word.load(Ordering::Acquire))
-    }
-
-    /// The value of a position that this peer has claimed.
-    #[inline(always)]
-    pub(super) fn value(&self, position: u64) -> &PlainCell<T> {
-        &self.slots.at(position).value
+        self.slots.at(position).word()
     }
 
     /// Claims room for 1 to `most` messages as `me`, starting to look from `cursor`.
     #[inline(always)]
-    pub(super) fn claim_room(&self, me: PeerId, cursor: &Cell<u64>, most: u64) -> Result<Run, Jam> {
+    pub(super) fn claim_room(&self, me: PeerId, cursor: &Cell<u64>, most: u64) -> Result<Run<'_, T>, Jam> {
         let index = &self.ends.tail;
         let mut position = cursor.get();
         let mut steps = 0_u64;
         loop {
-            let (lap, word) = (self.slots.lap(position), self.word(position));
+            let (lap, slot) = (self.slots.lap(position), self.slots.at(position));
+            let word = slot.word();
             if word == Word::new(lap, EMPTY) {
-                if let Some(run) = self.claim(position, word, WRITING, me, most) {
+                let slot = Run { first: position, count: 1, lap, slot };
+                if let Some(run) = self.claim(slot, word, WRITING, me, most) {
                     self.pass(index, position, run.end());
                     cursor.set(run.end());
                     return Ok(run);
@@ -313,7 +322,7 @@ impl<T: Plain> Mpmc<T> {
         cursor: &Cell<u64>,
         seen: &Cell<Option<u64>>,
         most: u64,
-    ) -> Result<Run, Idle> {
+    ) -> Result<Run<'_, T>, Idle> {
         let sweeps = self.ends.orphans.load(Ordering::Acquire);
         if seen.get() != Some(sweeps) {
             if let Some(run) = self.adopt(me) {
@@ -325,9 +334,11 @@ impl<T: Plain> Mpmc<T> {
         let mut position = cursor.get();
         let mut steps = 0_u64;
         loop {
-            let (lap, word) = (self.slots.lap(position), self.word(position));
+            let (lap, slot) = (self.slots.lap(position), self.slots.at(position));
+            let word = slot.word();
             if word == Word::new(lap, FULL) {
-                if let Some(run) = self.claim(position, word, READING, me, most) {
+                let slot = Run { first: position, count: 1, lap, slot };
+                if let Some(run) = self.claim(slot, word, READING, me, most) {
                     self.pass(index, position, run.end());
                     cursor.set(run.end());
                     return Ok(run);
@@ -355,24 +366,22 @@ impl<T: Plain> Mpmc<T> {
         }
     }
 
-    /// Claims the slot of `position`, whose word is `word`, and of those behind it as many as are in the same state, up to `most` in all.
+    /// Claims the one slot of `run`, whose word is `word`, and of those behind it as many as are in the same state, up to `most` in all.
     /// `None` if somebody else was faster.
     #[inline(always)]
-    fn claim(&self, position: u64, word: Word, state: u64, me: PeerId, most: u64) -> Option<Run> {
-        let most = if most == 1 { 1 } else { most.min(Word::LONGEST_RUN).min(self.capacity()) };
-        let mut run = Run { first: position, count: most };
+    fn claim<'a>(&self, mut run: Run<'a, T>, word: Word, state: u64, me: PeerId, most: u64) -> Option<Run<'a, T>> {
         if most > 1 {
+            run.count = most.min(Word::LONGEST_RUN).min(self.capacity());
             run.count = self.extent(run, word.state());
         }
         let claim = Word::claim(word.turn(), state, run.count, me);
         // Acquire: this peer comes after the one that handed the slot on. Release: the sweep of others continues from here.
-        let cell = &self.slots.at(position).word;
-        cell.compare_exchange(word.0, claim.0, Ordering::AcqRel, Ordering::Relaxed).is_ok().then_some(run)
+        run.slot.word.compare_exchange(word.0, claim.0, Ordering::AcqRel, Ordering::Relaxed).is_ok().then_some(run)
     }
 
     /// How many of the slots of `run`, from the first on, are in `state` and of its lap.
     #[inline]
-    fn extent(&self, run: Run, state: u64) -> u64 {
+    fn extent(&self, run: Run<'_, T>, state: u64) -> u64 {
         let mut extent = 0;
         for (lap, slots) in self.pieces(run) {
             let word = Word::new(lap, state);
@@ -389,33 +398,32 @@ impl<T: Plain> Mpmc<T> {
 
     /// The slots of a run, in two pieces if it goes past the ring's end, each with its lap.
     #[inline]
-    fn pieces(&self, run: Run) -> [(u64, &[Slot<T>]); 2] {
-        let lap = self.slots.lap(run.first);
+    fn pieces(&self, run: Run<'_, T>) -> [(u64, &[Slot<T>]); 2] {
         let (slots, beyond) = self.slots.run(run.first, run.count as usize);
-        [(lap, slots), (lap.wrapping_add(1), beyond)]
+        [(run.lap, slots), (run.lap.wrapping_add(1), beyond)]
     }
 
     /// Writes values into the slots of a run that this peer has claimed, which are as many.
     #[inline]
-    pub(super) fn write(&self, run: Run, values: &[T]) {
+    pub(super) fn write(&self, run: Run<'_, T>, values: &[T]) {
         let cells = self.pieces(run).into_iter().flat_map(|(_, slots)| slots);
         cells.zip(values).for_each(|(slot, value)| slot.value.write(*value));
     }
 
     /// Reads the values of a run that this peer has claimed, which are as many.
     #[inline]
-    pub(super) fn read(&self, run: Run, values: &mut [T]) {
+    pub(super) fn read(&self, run: Run<'_, T>, values: &mut [T]) {
         let cells = self.pieces(run).into_iter().flat_map(|(_, slots)| slots);
         cells.zip(values).for_each(|(slot, value)| *value = slot.value.read());
     }
 
     /// Hands a run on, from its last slot to its first: in `state` of the lap that is `laps` on.
     #[inline(always)]
-    fn hand_on(&self, run: Run, laps: u64, state: u64) {
+    fn hand_on(&self, run: Run<'_, T>, laps: u64, state: u64) {
         // Release: pairs with the acquire loads and the exchange of who claims them next.
         if run.count == 1 {
-            let word = Word::new(self.slots.lap(run.first).wrapping_add(laps), state);
-            self.slots.at(run.first).word.store(word.0, Ordering::Release);
+            let word = Word::new(run.lap.wrapping_add(laps), state);
+            run.slot.word.store(word.0, Ordering::Release);
             return;
         }
         for (lap, slots) in self.pieces(run).into_iter().rev() {
@@ -426,14 +434,14 @@ impl<T: Plain> Mpmc<T> {
 
     /// Hands a run that was written on to receivers: its messages are sent.
     #[inline(always)]
-    pub(super) fn publish(&self, run: Run) {
+    pub(super) fn publish(&self, run: Run<'_, T>) {
         self.hand_on(run, 0, FULL);
         self.ends.data.notify_one();
     }
 
     /// Hands a run that was read back to senders: its messages are received.
     #[inline(always)]
-    pub(super) fn give_back(&self, run: Run) {
+    pub(super) fn give_back(&self, run: Run<'_, T>) {
         self.hand_on(run, 1, EMPTY);
         self.ends.space.notify_one();
         if self.ends.drained.is_awaited() {
@@ -464,13 +472,14 @@ impl<T: Plain> Mpmc<T> {
 
     /// Takes the message that a dead receiver left unacknowledged, the oldest first.
     #[cold]
-    fn adopt(&self, me: PeerId) -> Option<Run> {
+    fn adopt(&self, me: PeerId) -> Option<Run<'_, T>> {
         loop {
             let orphans = (0..self.capacity()).map(|index| (index, self.word(index)));
             let orphans = orphans.filter(|(_, word)| word.state() == ORPHAN);
             let (index, word) = orphans.min_by_key(|&(index, word)| (word.turn(), index))?;
-            let position = word.turn() * self.capacity() + index;
-            if let Some(run) = self.claim(position, word, READING, me, 1) {
+            let first = word.turn() * self.capacity() + index;
+            let run = Run { first, count: 1, lap: word.turn(), slot: self.slots.at(first) };
+            if let Some(run) = self.claim(run, word, READING, me, 1) {
                 self.ends.losses.redelivered.fetch_add(1, Ordering::Relaxed);
                 return Some(run);
             }
@@ -483,8 +492,8 @@ impl<T: Plain> Mpmc<T> {
         let is_laps_behind = word.ahead_of(self.slots.lap(position)) > 0;
         let next = position.wrapping_add(if is_laps_behind { 1 } else { word.run() });
         self.pass(index, position, next);
-        // Laps behind, the index knows better.
-        if is_laps_behind { next.max(index.load(Ordering::Acquire)) } else { next }
+        // Others were here since; the index may know that they are far ahead.
+        next.max(index.load(Ordering::Acquire))
     }
 
     /// Moves `position` to where `index` is, if that is further on: before it is believed that the queue is full or empty, because who has not been

@@ -42,7 +42,7 @@ impl<T: Plain> Sender<T> {
     #[inline]
     pub fn try_send(&self, value: T) -> Result<(), TrySendError<T>> {
         let run = self.claim(1).map_err(|error| error.with(value))?;
-        self.queue.value(run.first).write(value);
+        run.value().write(value);
         self.queue.publish(run);
         Ok(())
     }
@@ -72,7 +72,7 @@ impl<T: Plain> Sender<T> {
     }
 
     #[inline(always)]
-    fn claim(&self, most: u64) -> Result<Run, TrySendError<()>> {
+    fn claim(&self, most: u64) -> Result<Run<'_, T>, TrySendError<()>> {
         if self.sides.is_closed(RECEIVERS) {
             self.refuse()?;
         }
