@@ -197,20 +197,14 @@ def queue(capacity, messages, receivers, kills=0, reapers=0, stride=1, send=1, r
         if end // stride > position // stride:
             yield raise_to(index, end if index_outside_runs else end // stride * stride)
 
-    def step_over(index, position, run):
-        """Result: the position after the run."""
-        if not walkers_know_runs:
+    def step_over(index, position, run, is_laps_behind=False):
+        """Over a run, or a slot that is laps ahead. Result: where to go on, which the index may know better."""
+        if is_laps_behind or not walkers_know_runs:
             run = 1
-        if help != NEVER:
+        if help == ALWAYS or help == ONLY_WITHIN_A_LAP and not is_laps_behind:
             yield from move(index, position, run)
-        return position + run
-
-    def catch_up(index, position):
-        """Over a slot that is laps ahead. Result: where to go on, which the index may know better."""
-        if help == ALWAYS:
-            yield from move(index, position, 1)
         shared = yield load(index)
-        return max(position + 1, shared)
+        return max(position + run, shared)
 
     # -- senders
 
@@ -242,7 +236,7 @@ def queue(capacity, messages, receivers, kills=0, reapers=0, stride=1, send=1, r
             elif turn == lap:                                        # claimed by somebody
                 position = yield from step_over(tail, position, run)
             elif turn > lap:                                         # this walker is laps behind
-                position = yield from catch_up(tail, position)
+                position = yield from step_over(tail, position, run, is_laps_behind=True)
             else:                                                    # Full: try again
                 seen_head = yield load(head)
                 if position - seen_head > capacity + lag:
@@ -311,7 +305,7 @@ def queue(capacity, messages, receivers, kills=0, reapers=0, stride=1, send=1, r
             elif turn == lap and state != EMPTY:                      # READING or ORPHAN
                 position = yield from step_over(head, position, run)
             elif turn > lap:
-                position = yield from catch_up(head, position)
+                position = yield from step_over(head, position, run, is_laps_behind=True)
             else:
                 seen_tail = yield load(tail)
                 if position - seen_tail > lag:
