@@ -3,11 +3,11 @@
 //! ```text
 //! $ cargo run --example inspect
 //! NAME           KIND  SIZE       USER  ALIVE  DEAD  AGE        STATE
-//! example-named  MPMC  25.00 KiB  1000  1      1     5 minutes  whole
+//! example-named  MPMC  25.25 KiB  1000  1      1     5 minutes  whole
 //!
 //! $ cargo run --example inspect -- example-named
 //! NAME           KIND  SIZE       USER  ALIVE  DEAD  AGE        STATE
-//! example-named  MPMC  25.00 KiB  1000  1      1     5 minutes  whole
+//! example-named  MPMC  25.25 KiB  1000  1      1     5 minutes  whole
 //!
 //! PID   STARTED        NAME   ALIVE
 //! 4711  5 minutes ago  named  yes
