@@ -68,9 +68,9 @@ fn verify<O: Object>(content: &[u8], file: &File, length: impl Fn(&Configuration
     }
 }
 
-/// Five words on lines of their own, then slots of a word and a value.
+/// Two indices, three event counts, the count of sweeps and the losses, each on a line of its own; then slots of a word and a value.
 fn queue_length(&[capacity, ..]: &Configuration) -> u128 {
-    5 * 128 + 16 * u128::from(capacity)
+    7 * 128 + 16 * u128::from(capacity)
 }
 
 /// Four words on lines of their own, cells, tags, and buffers that start at multiples of 64.
