@@ -14,7 +14,8 @@ use std::ops::Range;
 
 /// Messages in a row.
 pub(crate) const MESSAGES: u64 = 1 << 14;
-/// Rows beside one for each sender, for those who fill theirs.
+/// Rows for each kill and beside that, for senders that fill theirs: how many do depends on how long a kill takes, and so on the machine.
+const ROWS_A_KILL: u64 = 8;
 const SPARE_ROWS: u64 = 2048;
 /// Messages that a receiver holds at a time at most, and notes before it acknowledges them.
 pub(crate) const LEASED: usize = 16;
@@ -55,7 +56,7 @@ impl Object for Counters {
     }
 
     fn plan(&[kills, ..]: &Configuration, plan: &mut Plan) -> Result<Self::Parts, Error> {
-        let (rows, receivers) = ((kills + SPARE_ROWS) as usize, kills as usize + 2);
+        let (rows, receivers) = ((ROWS_A_KILL * kills + SPARE_ROWS) as usize, kills as usize + 2);
         let totals = plan.slice(4)?;
         let (acknowledged, highest) = (plan.slice(rows)?, plan.slice(rows)?);
         let received = plan.slice(rows * MESSAGES as usize)?;
