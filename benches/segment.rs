@@ -26,7 +26,7 @@ const CAPACITY: usize = 64;
 type Queue = Segment<Mpmc<u64>>;
 
 fn configurations() -> impl Iterator<Item = (usize, Configuration)> {
-    SIZES.into_iter().map(|size| (16 * size, buffer::configuration(16, size)))
+    SIZES.into_iter().map(|size| (16 * size, buffer::Settings::new(16, size).into()))
 }
 
 /// A name that is this process's own, and does not outlive it, unless it is killed.

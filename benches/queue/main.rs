@@ -75,7 +75,7 @@ fn values(criterion: &mut Criterion) {
 fn buffers(criterion: &mut Criterion) {
     let mut group = patient(criterion, "queue, one thread, buffer");
     for length in [64, 64 << 10] {
-        let (sender, receiver) = buffer::channel(16, length).expect("there is memory");
+        let (sender, receiver) = buffer::channel((16, length)).expect("there is memory");
         let message = vec![7; length];
         let mut copy = vec![0; length];
         group.bench_function(BenchmarkId::new("copied", length), |bencher| {
@@ -89,9 +89,9 @@ fn buffers(criterion: &mut Criterion) {
         });
         group.bench_function(BenchmarkId::new("in place", length), |bencher| {
             bencher.iter(|| {
-                let mut loan = sender.loan().expect("the receiver lives");
+                let mut loan = sender.loan(length).expect("the receiver lives");
                 loan[0] = black_box(7);
-                loan.send(length).expect("the receiver lives");
+                loan.send().expect("the receiver lives");
                 let lease = receiver.recv().expect("the sender lives");
                 let first = lease[0];
                 lease.ack();

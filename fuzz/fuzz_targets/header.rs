@@ -27,7 +27,7 @@ use std::sync::LazyLock;
 type Queue = Mpmc<u64>;
 
 static MPMC: LazyLock<Vec<u8>> = LazyLock::new(|| whole::<Queue>([4, 0, 0, 0, 0, 0, 0, 0]));
-static BUFFERS: LazyLock<Vec<u8>> = LazyLock::new(|| whole::<Buffers>(buffer::configuration(3, 40)));
+static BUFFERS: LazyLock<Vec<u8>> = LazyLock::new(|| whole::<Buffers>(buffer::Settings::new(3, 40).into()));
 
 /// The bytes of a segment as its creator leaves it, with a few places for peers.
 fn whole<O: Object>(configuration: Configuration) -> Vec<u8> {
@@ -73,11 +73,13 @@ fn queue_length(&[capacity, ..]: &Configuration) -> u128 {
     7 * 128 + 16 * u128::from(capacity)
 }
 
-/// Four words on lines of their own, cells, tags, and buffers that start at multiples of 64.
-fn buffers_length(&[count, size, ..]: &Configuration) -> u128 {
-    let (count, size) = (u128::from(count), u128::from(size));
+/// Five words on lines of their own, cells, tags, and buffers of up to seven sizes that start at multiples of 64.
+fn buffers_length(&[a, b, c, d, e, f, g, _flags]: &Configuration) -> u128 {
+    let classes = [a, b, c, d, e, f, g].map(|class| (u128::from(class >> 32), u128::from(class as u32)));
+    let count: u128 = classes.iter().map(|(count, _)| count).sum();
     let cells_and_tags = 8 * count.next_power_of_two() + 24 * count;
-    4 * 128 + cells_and_tags.next_multiple_of(64) + count * size.next_multiple_of(64)
+    let buffers: u128 = classes.iter().map(|(count, size)| count * size.next_multiple_of(64)).sum();
+    5 * 128 + cells_and_tags.next_multiple_of(64) + buffers
 }
 
 fuzz_target!(|input: &[u8]| -> Corpus {

@@ -161,7 +161,7 @@ impl Pool {
         let task = Task { id: 0, function: function.to_bytes(), retries: self.retries, reserved: 0 };
         let message = postcard::to_extend(argument, task.as_bytes().to_vec())
             .map_err(|cause| TaskError::Argument(cause.to_string()))?;
-        let limit = self.tasks().lock().buffer_size();
+        let limit = self.tasks().lock().largest_message();
         if message.len() > limit {
             let header = size_of::<Task>();
             return Err(TaskError::ArgumentTooLarge { length: message.len() - header, limit: limit - header });
@@ -176,12 +176,12 @@ impl Pool {
                 return Err(error);
             }
             let sender = self.tasks().lock();
-            match sender.try_loan() {
+            match sender.try_loan(message.len()) {
                 Ok(mut loan) => {
                     let id = self.ledger.open();
-                    loan[..message.len()].copy_from_slice(message);
+                    loan.copy_from_slice(message);
                     loan[..size_of::<u64>()].copy_from_slice(id.as_bytes());
-                    return match loan.send(message.len()) {
+                    return match loan.send() {
                         Ok(()) => Ok(Some(id)),
                         Err(error) => {
                             self.ledger.forget(id);

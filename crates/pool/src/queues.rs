@@ -38,7 +38,7 @@ impl Object for Queues {
             let (Ok(count), Ok(size)) = (count, size) else {
                 return Err(Error::Geometry("the pool's queues would not fit into an address space"));
             };
-            Buffers::plan(&buffer::configuration(count, size), plan)
+            Buffers::plan(&buffer::Settings::new(count, size).into(), plan)
         };
         Ok((part(task)?, part(result)?))
     }

@@ -57,15 +57,15 @@ fn call(task: &Task, argument: &[u8]) -> (u32, Vec<u8>) {
 
 /// Sends a report in as many pieces as it takes.
 fn send(results: &Sender<Queues>, report: Report, payload: &[u8]) -> Result<(), SendError> {
-    let room = results.buffer_size() - size_of::<Report>();
+    let room = results.largest_message() - size_of::<Report>();
     let pieces = payload.len().div_ceil(room).max(1);
     for piece in 0..pieces {
         let part = &payload[piece * room..payload.len().min((piece + 1) * room)];
         let report = Report { piece: piece as u32, last: u32::from(piece + 1 == pieces), ..report };
-        let mut loan = results.loan()?;
+        let mut loan = results.loan(size_of::<Report>() + part.len())?;
         loan[..size_of::<Report>()].copy_from_slice(report.as_bytes());
-        loan[size_of::<Report>()..][..part.len()].copy_from_slice(part);
-        loan.send(size_of::<Report>() + part.len())?;
+        loan[size_of::<Report>()..].copy_from_slice(part);
+        loan.send()?;
     }
     Ok(())
 }

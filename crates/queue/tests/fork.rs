@@ -122,7 +122,7 @@ fn the_ends_of_a_buffer_queue_belong_to_the_parent() {
     alone(|()| {
         end_after(100);
         for (turns, waiting) in [(0, 0), (0, 2), (1, 3), (5000, 0), (5000, 3)] {
-            let (sender, receiver) = buffer::channel(3, 64).unwrap();
+            let (sender, receiver) = buffer::channel((3, 64)).unwrap();
             for _ in 0..turns {
                 sender.send(b"turn").unwrap();
                 receiver.recv().unwrap().ack();
@@ -136,8 +136,8 @@ fn the_ends_of_a_buffer_queue_belong_to_the_parent() {
                     assert!(matches!(sender.send(b"x"), Err(buffer::SendError::Moved)));
                     assert!(matches!(sender.send_timeout(b"x", LONG), Err(buffer::SendTimeoutError::Moved)));
                     assert!(matches!(sender.send_deadline(b"x", far()), Err(buffer::SendTimeoutError::Moved)));
-                    assert!(matches!(sender.try_loan().map(drop), Err(buffer::TrySendError::Moved)));
-                    assert!(matches!(sender.loan().map(drop), Err(buffer::SendError::Moved)));
+                    assert!(matches!(sender.try_loan(1).map(drop), Err(buffer::TrySendError::Moved)));
+                    assert!(matches!(sender.loan(1).map(drop), Err(buffer::SendError::Moved)));
                     assert!(matches!(receiver.try_recv().map(drop), Err(TryRecvError::Moved)));
                     assert!(matches!(receiver.recv().map(drop), Err(RecvError::Moved)));
                     assert!(matches!(receiver.recv_timeout(LONG).map(drop), Err(RecvTimeoutError::Moved)));
@@ -172,11 +172,11 @@ fn the_ends_of_a_buffer_queue_belong_to_the_parent() {
 fn buffers_in_hand_at_a_fork_stay_in_the_hands_of_the_parent() {
     alone(|()| {
         end_after(100);
-        let (sender, receiver) = buffer::channel(3, 64).unwrap();
+        let (sender, receiver) = buffer::channel((3, 64)).unwrap();
         (1..=2).for_each(|item| sender.send(&[item]).unwrap());
         // What the parent gives back goes to the end of the queue.
         for (first, dropped) in [(1, false), (2, true)] {
-            let mut loan = sender.loan().unwrap();
+            let mut loan = sender.loan(1).unwrap();
             loan[0] = 3;
             let in_hand = kept((loan, receiver.recv().unwrap()));
             fork(|| {
@@ -187,7 +187,7 @@ fn buffers_in_hand_at_a_fork_stay_in_the_hands_of_the_parent() {
                     drop((loan, lease));
                 } else {
                     lease.ack();
-                    assert!(matches!(loan.send(1), Err(buffer::SendError::Moved)));
+                    assert!(matches!(loan.send(), Err(buffer::SendError::Moved)));
                 }
             })
             .join();

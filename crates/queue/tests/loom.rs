@@ -245,7 +245,7 @@ fn mpmc_survives_a_dead_sender_and_receiver() {
 #[test]
 fn buffer_two_senders_lose_and_duplicate_nothing() {
     explore(2, || {
-        let (sender, receiver) = buffer::private(2, 1).unwrap();
+        let (sender, receiver) = buffer::private((2, 1)).unwrap();
         let other = sender.clone();
         let threads =
             [thread::spawn(move || sender.send(&[1]).unwrap()), thread::spawn(move || other.send(&[2]).unwrap())];
@@ -263,7 +263,7 @@ fn buffer_two_senders_lose_and_duplicate_nothing() {
 #[test]
 fn buffer_is_reused_only_after_the_acknowledgement() {
     explore(2, || {
-        let (sender, receiver) = buffer::private(1, 1).unwrap();
+        let (sender, receiver) = buffer::private((1, 1)).unwrap();
         let thread = thread::spawn(move || {
             sender.send(&[1]).unwrap();
             sender.send(&[2]).unwrap();
@@ -280,7 +280,7 @@ fn buffer_is_reused_only_after_the_acknowledgement() {
 #[test]
 fn buffer_given_back_comes_again_to_the_other_receiver() {
     explore(2, || {
-        let (sender, receiver) = buffer::private(2, 1).unwrap();
+        let (sender, receiver) = buffer::private((2, 1)).unwrap();
         sender.send(&[7]).unwrap();
         drop(sender);
         let other = receiver.clone();

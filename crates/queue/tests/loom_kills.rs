@@ -197,7 +197,7 @@ fn mpmc_message_is_delivered_again_if_its_receiver_died_before_the_acknowledgeme
 #[test]
 fn buffer_sender() {
     kill_at_every_site("buffer sender", |n| {
-        let (sender, receiver) = buffer::private(2, 1).unwrap();
+        let (sender, receiver) = buffer::private((2, 1)).unwrap();
         let victim = sender.for_another_peer().unwrap();
         let thread = thread::spawn(move || {
             let completed = survives(n, || victim.try_send(&[7]).unwrap());
@@ -218,7 +218,7 @@ fn buffer_sender() {
 #[test]
 fn buffer_receiver() {
     kill_at_every_site("buffer receiver", |n| {
-        let (sender, receiver) = buffer::private(2, 1).unwrap();
+        let (sender, receiver) = buffer::private((2, 1)).unwrap();
         sender.try_send(&[1]).unwrap();
         sender.try_send(&[2]).unwrap();
         let victim = receiver.for_another_peer().unwrap();

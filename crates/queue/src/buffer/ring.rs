@@ -47,6 +47,7 @@
 //!
 //! `models/buffer.py` explores it with two kills, `tests/loom.rs` this code under weak memory.
 
+use super::settings::{MAX_CLASSES, classes};
 use crate::word::Word;
 use shmkit_segment::primitive::{AtomicU32, AtomicU64, Ordering};
 use shmkit_segment::{
@@ -56,11 +57,15 @@ use shmkit_segment::{
 use shmkit_sync::EventCount;
 use std::alloc::Layout;
 use std::cell::Cell;
+use std::ops::Range;
 
 const FREE: u64 = 0;
 const OWNED: u64 = 1;
 const READY: u64 = 2;
 const TAKEN: u64 = 3;
+
+/// A flag of the configuration: the queue does not end when a side is empty.
+pub(super) const KEEP_OPEN: u64 = 1;
 
 /// A cell has 14 bits for the number of a buffer, less one value for none.
 const MAX_BUFFERS: usize = (1 << 14) - 1;
@@ -85,11 +90,13 @@ shared! {
         head: Line<AtomicU64>,
         pub(super) data: Line<EventCount>,
         pub(super) space: Line<EventCount>,
+        /// How often a message was put in again.
+        returned: Line<AtomicU64>,
     }
 }
 
 #[cfg(not(loom))]
-const _: () = assert!(size_of::<Tag>() == 24 && size_of::<Ends>() == 4 * 128);
+const _: () = assert!(size_of::<Tag>() == 24 && size_of::<Ends>() == 5 * 128);
 
 /// A reference to a buffer, as it stands in the ring.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -130,13 +137,42 @@ pub struct Buffers {
     pub(super) ends: Mapped<Ends>,
     cells: Ring<AtomicU64>,
     tags: MappedSlice<Tag>,
-    pub(super) blocks: Blocks,
+    /// From the smallest buffers to the largest.
+    classes: Vec<Class>,
+    /// Bytes of the largest buffers.
+    pub(super) largest: usize,
+    pub(super) flags: u64,
 }
+
+/// The buffers of one size.
+#[derive(Clone)]
+struct Class {
+    /// The number of the first of them.
+    first: usize,
+    blocks: Blocks,
+}
+
+impl Class {
+    fn buffers(&self) -> Range<usize> {
+        self.first..self.first + self.blocks.count()
+    }
+
+    /// Moves a cursor to the one after `buffer`.
+    #[inline]
+    fn step_on(&self, cursor: &Cell<usize>, buffer: usize) {
+        let next = buffer + 1 - self.first;
+        cursor.set(if next < self.blocks.count() { next } else { 0 });
+    }
+}
+
+/// From where a sender looks for a free buffer of each size.
+#[derive(Default)]
+pub(super) struct Cursors([Cell<usize>; MAX_CLASSES]);
 
 /// A buffer that this process owns, or a message that it has taken.
 #[derive(Clone, Copy)]
 pub(super) struct Claim {
-    pub(super) buffer: usize,
+    buffer: usize,
     generation: u64,
 }
 
@@ -152,30 +188,49 @@ pub(super) enum Nothing {
 
 impl Object for Buffers {
     const KIND: u32 = kind(b"BUFF");
-    type Parts = (At<Ends>, AtRing<AtomicU64>, AtSlice<Tag>, AtBlocks);
+    type Parts = (At<Ends>, AtRing<AtomicU64>, AtSlice<Tag>, [Option<AtBlocks>; MAX_CLASSES], u64);
 
     fn payload() -> Layout {
         Layout::new::<()>()
     }
 
-    fn plan(&[count, size, ..]: &Configuration, plan: &mut Plan) -> Result<Self::Parts, Error> {
-        let count = usize::try_from(count).ok().filter(|count| (1..=MAX_BUFFERS).contains(count));
-        let count = count.ok_or(Error::Geometry("a queue has 1 to 16,383 buffers"))?;
-        let size = usize::try_from(size).ok().filter(|&size| u32::try_from(size).is_ok());
-        let size = size.ok_or(Error::Geometry("a buffer has less than 4 GiB"))?;
-        Ok((plan.one()?, plan.ring(count.next_power_of_two())?, plan.slice(count)?, plan.blocks(count, size)?))
+    fn plan(configuration: &Configuration, plan: &mut Plan) -> Result<Self::Parts, Error> {
+        const WRONG: Error = Error::Geometry("a queue has 1 to 16,383 buffers, of one to seven sizes below 4 GiB");
+        let flags = configuration[MAX_CLASSES];
+        if flags & !KEEP_OPEN != 0 {
+            return Err(Error::Geometry("it has a setting that this version does not know"));
+        }
+        let classes = classes(configuration).ok_or(WRONG)?;
+        let count: usize = classes.iter().map(|(count, _)| count).sum();
+        if count > MAX_BUFFERS {
+            return Err(WRONG);
+        }
+        let (ends, cells, tags) = (plan.one()?, plan.ring(count.next_power_of_two())?, plan.slice(count)?);
+        let mut blocks = [None; MAX_CLASSES];
+        for (place, (count, size)) in blocks.iter_mut().zip(classes) {
+            *place = Some(plan.blocks(count, size)?);
+        }
+        Ok((ends, cells, tags, blocks, flags))
     }
 
-    fn attach(memory: &Memory, parts: &Self::Parts) -> Self {
+    fn attach(memory: &Memory, &(ends, cells, tags, blocks, flags): &Self::Parts) -> Self {
+        let (mut classes, mut first) = (Vec::with_capacity(MAX_CLASSES), 0);
+        for blocks in blocks.into_iter().flatten().map(|at| memory.blocks(at)) {
+            first += blocks.count();
+            classes.push(Class { first: first - blocks.count(), blocks });
+        }
         Self {
-            ends: memory.one(parts.0),
-            cells: memory.ring(parts.1),
-            tags: memory.slice(parts.2),
-            blocks: memory.blocks(parts.3),
+            ends: memory.one(ends),
+            cells: memory.ring(cells),
+            tags: memory.slice(tags),
+            largest: classes.last().map_or(0, |class| class.blocks.size()),
+            classes,
+            flags,
         }
     }
 
     fn sweep(&self, dead: PeerId, reaper: PeerId) {
+        let in_ring = self.in_ring(dead);
         for buffer in 0..self.tags.len() {
             let cell = &self.tags[buffer].word;
             let word = Word(cell.load(Ordering::Acquire));
@@ -185,7 +240,7 @@ impl Object for Buffers {
             let generation = word.turn();
             let swept = match word.state() {
                 OWNED => Word::new(generation + 1, FREE),
-                READY if self.is_in_ring(buffer, generation) => continue,
+                READY if in_ring[buffer / 64] >> (buffer % 64) & 1 != 0 => continue,
                 READY | TAKEN => Word::owned(generation + 1, READY, reaper),
                 _ => continue,
             };
@@ -194,7 +249,7 @@ impl Object for Buffers {
                 && swept.state() == READY
             {
                 // In a corrupt queue there is nothing more to be done for it.
-                let _ = self.publish(Claim { buffer, generation: generation + 1 });
+                let _ = self.publish_again(Claim { buffer, generation: generation + 1 });
             }
         }
     }
@@ -216,29 +271,63 @@ impl Buffers {
         self.ends.tail.load(Ordering::Relaxed).saturating_sub(head).min(self.count() as u64) as usize
     }
 
-    /// Takes a free buffer for `me`, looking from `cursor` on.
-    pub(super) fn claim(&self, me: PeerId, cursor: &Cell<usize>) -> Option<Claim> {
-        let start = cursor.get();
-        for buffer in (start..self.count()).chain(0..start) {
-            let cell = &self.tags[buffer].word;
-            let word = Word(cell.load(Ordering::Relaxed));
-            let generation = word.turn();
-            // Acquire pairs with the release of FREE: this process writes after the last reader.
-            if word.state() == FREE
-                && cell
-                    .compare_exchange(
-                        word.0,
-                        Word::owned(generation, OWNED, me).0,
-                        Ordering::Acquire,
-                        Ordering::Relaxed,
-                    )
-                    .is_ok()
-            {
-                cursor.set((buffer + 1) % self.count());
-                return Some(Claim { buffer, generation });
+    /// Takes a free buffer of at least `size` bytes for `me`: of the smallest such size of which there is one.
+    #[inline]
+    pub(super) fn claim(&self, me: PeerId, cursors: &Cursors, size: usize) -> Option<Claim> {
+        let class = self.classes.iter().position(|class| class.blocks.size() >= size)?;
+        let buffer = self.classes[class].first + cursors.0[class].get();
+        if let Some(claim) = self.try_claim(buffer, me) {
+            self.classes[class].step_on(&cursors.0[class], buffer);
+            return Some(claim);
+        }
+        self.search(class, me, cursors)
+    }
+
+    /// Looks at all buffers from size number `class` on.
+    #[inline(never)]
+    fn search(&self, class: usize, me: PeerId, cursors: &Cursors) -> Option<Claim> {
+        // If every buffer waits to be received, there is no need to look at each. What is stale in the ring can only be at its head.
+        if self.is_ring_full() && !self.help_clear() {
+            return None;
+        }
+        for (class, cursor) in self.classes.iter().zip(&cursors.0).skip(class) {
+            let Range { start, end } = class.buffers();
+            let from = start + cursor.get();
+            for buffer in (from..end).chain(start..from) {
+                if let Some(claim) = self.try_claim(buffer, me) {
+                    class.step_on(cursor, buffer);
+                    return Some(claim);
+                }
             }
         }
         None
+    }
+
+    #[inline]
+    fn try_claim(&self, buffer: usize, me: PeerId) -> Option<Claim> {
+        let cell = &self.tags[buffer].word;
+        let word = Word(cell.load(Ordering::Relaxed));
+        if word.state() != FREE {
+            return None;
+        }
+        let generation = word.turn();
+        let owned = Word::owned(generation, OWNED, me);
+        // Acquire pairs with the release of FREE: this process writes after the last reader.
+        let outcome = cell.compare_exchange(word.0, owned.0, Ordering::Acquire, Ordering::Relaxed);
+        outcome.is_ok().then_some(Claim { buffer, generation })
+    }
+
+    /// Where a claimed buffer is: its size's number, and its own among those of that size.
+    #[inline]
+    pub(super) fn place(&self, claim: Claim) -> (usize, usize) {
+        let class = self.classes.iter().rposition(|class| class.first <= claim.buffer).unwrap_or(0);
+        (class, claim.buffer - self.classes[class].first)
+    }
+
+    /// The buffers of a size.
+    #[inline]
+    pub(super) fn blocks(&self, class: usize) -> &Blocks {
+        &self.classes[class].blocks
     }
 
     /// Sends the first `length` bytes of a claimed buffer.
@@ -257,7 +346,12 @@ impl Buffers {
     pub(super) fn free(&self, claim: Claim) {
         // Release pairs with the acquire in `claim`.
         self.tags[claim.buffer].word.store(Word::new(claim.generation + 1, FREE).0, Ordering::Release);
-        self.ends.space.notify_one();
+        // Those who wait for room want different sizes, if there are several, and the first to be woken need not be one whom this buffer helps.
+        if self.classes.len() == 1 {
+            self.ends.space.notify_one();
+        } else {
+            self.ends.space.notify_all();
+        }
     }
 
     /// Gives a message that was taken back to be delivered again, behind those that wait.
@@ -265,8 +359,14 @@ impl Buffers {
         let generation = claim.generation + 1;
         self.tags[claim.buffer].word.store(Word::owned(generation, READY, me).0, Ordering::Release);
         // In a corrupt queue there is nothing more to be done for it.
-        let _ = self.publish(Claim { generation, ..claim });
+        let _ = self.publish_again(Claim { generation, ..claim });
         self.ends.data.notify_one();
+    }
+
+    fn publish_again(&self, claim: Claim) -> Result<(), Corrupt> {
+        // Counted first, so that it never seems to have been sent anew.
+        self.ends.returned.fetch_add(1, Ordering::Relaxed);
+        self.publish(claim)
     }
 
     /// Puts a READY buffer into the ring. Every round in which it does not succeed, somebody else has, or the ring is corrupt.
@@ -368,17 +468,29 @@ impl Buffers {
         let _ = index.compare_exchange(position, position.wrapping_add(1), Ordering::AcqRel, Ordering::Relaxed);
     }
 
-    fn is_in_ring(&self, buffer: usize, generation: u64) -> bool {
-        (0..self.cells.capacity()).any(|position| {
+    /// Which of the messages that `dead` has sent are in the ring: a bit for each buffer.
+    ///
+    /// For a peer that is dead: what it did not put in before, it never will. What is taken out meanwhile is not READY any more.
+    fn in_ring(&self, dead: PeerId) -> [u64; MAX_BUFFERS.div_ceil(64)] {
+        let mut bits = [0; MAX_BUFFERS.div_ceil(64)];
+        for position in 0..self.cells.capacity() {
             let found = CellWord(self.cells.at(position).load(Ordering::Acquire));
-            found.buffer() == Some(buffer) && found.is_of(generation)
-        })
+            let Some((buffer, tag)) = found.buffer().and_then(|buffer| Some((buffer, self.tags.get(buffer)?))) else {
+                continue;
+            };
+            let word = Word(tag.word.load(Ordering::Acquire));
+            if word.owner() == dead && word.state() == READY && found.is_of(word.turn()) {
+                bits[buffer / 64] |= 1 << (buffer % 64);
+            }
+        }
+        bits
     }
 
     /// The length of a taken message. `None` if a peer wrote nonsense.
     pub(super) fn length(&self, claim: Claim) -> Option<usize> {
         let length = self.tags[claim.buffer].length.load(Ordering::Relaxed) as usize;
-        (length <= self.blocks.size()).then_some(length)
+        let (class, _) = self.place(claim);
+        (length <= self.blocks(class).size()).then_some(length)
     }
 
     /// Notes that a taken message is handed out; returns how often it was before, and to whom last.
@@ -397,6 +509,29 @@ impl Buffers {
         let position = self.ends.head.load(Ordering::Acquire);
         let found = CellWord(self.cells.at(position).load(Ordering::Acquire));
         found.ahead_of(self.cells.lap(position)) > 0 || found.buffer().is_some()
+    }
+
+    /// Whether there are as many messages in the ring as there are buffers. It is so when `head` is read, because `tail` was not ahead of that before; a sender that is
+    /// about to sleep depends on it. Acquire keeps the two loads in order.
+    #[inline]
+    fn is_ring_full(&self) -> bool {
+        let tail = self.ends.tail.load(Ordering::Acquire);
+        tail.saturating_sub(self.ends.head.load(Ordering::Acquire)) >= self.count() as u64
+    }
+
+    /// How often something was put into the ring, and how often of that again.
+    pub(super) fn passed(&self) -> (u64, u64) {
+        (self.ends.tail.load(Ordering::Relaxed), self.ends.returned.load(Ordering::Relaxed))
+    }
+
+    /// How many buffers are free, owned, ready and taken.
+    pub(super) fn states(&self) -> [u64; 4] {
+        let mut states = [0; 4];
+        for tag in self.tags.iter() {
+            // A peer gone wild may have written another state, which counts as the one that it would be taken for.
+            states[(Word(tag.word.load(Ordering::Acquire)).state() & 3) as usize] += 1;
+        }
+        states
     }
 
     /// Whether a buffer is free.

@@ -203,7 +203,7 @@ fn send_buffer((orders, sender): (Orders, buffer::Sender)) {
     let _hint = sender.is_full();
     for item in 1..=MESSAGES {
         if item == 2 {
-            drop(sender.loan().expect("the parent receives")); // thought better of it
+            drop(sender.loan(8).expect("the parent receives")); // thought better of it
         }
         sender.send(&item.to_le_bytes()).expect("the parent receives");
         ledger.note(item);
@@ -228,7 +228,7 @@ fn number(bytes: &[u8]) -> u64 {
 
 pub(crate) fn buffer_sender() {
     at_every_site("buffer sender", |orders| {
-        let (sender, receiver) = buffer::channel(2, 8).unwrap();
+        let (sender, receiver) = buffer::channel((2, 8)).unwrap();
         let victim = spawn(send_buffer, (orders.clone(), sender)).unwrap();
         let received = drain(&receiver);
         let done = came_through(victim);
@@ -239,7 +239,7 @@ pub(crate) fn buffer_sender() {
 
 pub(crate) fn buffer_sender_among_others() {
     at_every_site("buffer sender among others", |orders| {
-        let (sender, receiver) = buffer::channel(2, 8).unwrap();
+        let (sender, receiver) = buffer::channel((2, 8)).unwrap();
         let rival = sender.clone();
         let victim = spawn(send_buffer, (orders.clone(), sender)).unwrap();
         let rival =
@@ -287,7 +287,7 @@ fn recv_buffer_until_the_end((orders, receiver): (Orders, buffer::Receiver)) {
 /// It is empty at first, so the victim sleeps; another receiver competes; and then the sender leaves.
 pub(crate) fn buffer_receiver_until_the_end() {
     at_every_site("buffer receiver until the end", |orders| {
-        let (sender, receiver) = buffer::channel(2, 8).unwrap();
+        let (sender, receiver) = buffer::channel((2, 8)).unwrap();
         let victim = spawn(recv_buffer_until_the_end, (orders.clone(), receiver.clone())).unwrap();
         let rival = std::thread::spawn(move || drain(&receiver));
         (1..=6_u64).for_each(|item| sender.send(&item.to_le_bytes()).unwrap());
@@ -301,7 +301,7 @@ pub(crate) fn buffer_receiver_until_the_end() {
 /// The sender is gone already, so the victim dies on its way to learning that, too.
 pub(crate) fn buffer_receiver_at_the_end() {
     at_every_site("buffer receiver at the end", |orders| {
-        let (sender, receiver) = buffer::channel(2, 8).unwrap();
+        let (sender, receiver) = buffer::channel((2, 8)).unwrap();
         (1..=2_u64).for_each(|item| sender.send(&item.to_le_bytes()).unwrap());
         drop(sender);
         let victim = spawn(recv_buffer_until_the_end, (orders.clone(), receiver.clone())).unwrap();
@@ -314,7 +314,7 @@ pub(crate) fn buffer_receiver_at_the_end() {
 /// One buffer, and a receiver that holds it: the victim sleeps for room.
 pub(crate) fn buffer_sender_that_must_wait() {
     at_every_site("buffer sender that must wait", |orders| {
-        let (sender, receiver) = buffer::channel(1, 8).unwrap();
+        let (sender, receiver) = buffer::channel((1, 8)).unwrap();
         sender.send(&0_u64.to_le_bytes()).unwrap();
         let victim = spawn(send_buffer, (orders.clone(), sender)).unwrap();
         let received = drain(&receiver);
@@ -326,7 +326,7 @@ pub(crate) fn buffer_sender_that_must_wait() {
 
 pub(crate) fn buffer_receiver() {
     at_every_site("buffer receiver", |orders| {
-        let (sender, receiver) = buffer::channel(4, 8).unwrap();
+        let (sender, receiver) = buffer::channel((4, 8)).unwrap();
         (1..=4_u64).for_each(|item| sender.send(&item.to_le_bytes()).unwrap());
         let victim = spawn(recv_buffer, (orders.clone(), receiver.clone())).unwrap();
         let done = came_through(victim);

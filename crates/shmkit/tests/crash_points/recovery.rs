@@ -134,7 +134,7 @@ pub(crate) fn buffer_reaper_of_a_receiver() {
     at_every_site("buffer receiver, then its reaper at every site", |orders| {
         let mut all_done = false;
         at_every_site("  reaper", |reaper_orders| {
-            let (sender, receiver) = buffer::channel(2, 1).unwrap();
+            let (sender, receiver) = buffer::channel((2, 1)).unwrap();
             sender.send(&[7]).unwrap();
             drop(sender);
             let (first, second) = (receiver.clone(), receiver.clone());
@@ -164,7 +164,7 @@ pub(crate) fn buffer_sender_that_clears_up() {
     at_every_site("buffer receiver, then a sender at every site", |orders| {
         let mut all_done = false;
         at_every_site("  sender", |sender_orders| {
-            let (sender, receiver) = buffer::channel(2, 1).unwrap();
+            let (sender, receiver) = buffer::channel((2, 1)).unwrap();
             sender.send(&[7]).unwrap();
             all_done = came_through(spawn(die_while_receiving, (orders.clone(), receiver.clone())).unwrap());
             receiver.segment().reap_dead();

@@ -107,7 +107,7 @@ impl Queue for Buffers {
     const NOTED_FIRST: bool = true;
 
     fn channel() -> (Self::Sender, Self::Receiver) {
-        buffer::channel(CAPACITY, 8).expect("a queue")
+        buffer::channel((CAPACITY, 8)).expect("a queue")
     }
 
     fn send(sender: &Self::Sender, messages: &[Message]) {
