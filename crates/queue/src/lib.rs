@@ -39,6 +39,7 @@
 
 pub mod buffer;
 mod error;
+mod hint;
 pub mod mpmc;
 pub mod spsc;
 mod word;

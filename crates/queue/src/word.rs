@@ -13,6 +13,7 @@
 //! A turn has 40 bits and begins again after them: on a queue with one slot, which is the worst case, after half a day at full speed. So turns are
 //! compared by their distance. A delayed exchange does harm only if it comes exactly 2⁴⁰ turns late.
 
+use crate::hint::Hint;
 use shmkit_segment::PeerId;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,18 +75,19 @@ impl Word {
 /// The blocking calls look after dead peers when they have slept in vain; the `try_…` calls do not sleep, so they count.
 #[derive(Default)]
 pub(crate) struct Suspicion {
-    met: std::cell::Cell<(u64, u32)>,
+    met: Hint,
+    times: Hint,
 }
 
 impl Suspicion {
     /// Looking costs a microsecond: do so about once a millisecond for a caller that does nothing else.
-    const LIMIT: u32 = 1 << 14;
+    const LIMIT: u64 = 1 << 14;
 
     /// Notes that `word` was in the way. `Some` when its owner should be looked after.
     pub(crate) fn of(&self, word: Word) -> Option<PeerId> {
-        let (last, times) = self.met.get();
-        let times = if last == word.0 { times + 1 } else { 1 };
-        self.met.set((word.0, times % Self::LIMIT));
+        let times = if self.met.get() == word.0 { self.times.get() + 1 } else { 1 };
+        self.met.set(word.0);
+        self.times.set(times % Self::LIMIT);
         (times == Self::LIMIT).then(|| word.owner())
     }
 }

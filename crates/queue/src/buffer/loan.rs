@@ -42,7 +42,7 @@ impl<'a, O: Object> Loan<'a, O> {
     pub fn send(mut self) -> Result<(), SendError> {
         self.sender.check_receivers()?;
         match self.claim.take() {
-            Some(claim) => self.sender.queue.send(claim, self.length, self.sender.me).map_err(|_| SendError::Corrupt),
+            Some(claim) => self.sender.send_claim(claim, self.length),
             None => Ok(()),
         }
     }
@@ -93,7 +93,7 @@ impl<O: Object> Drop for Loan<'_, O> {
     #[inline]
     fn drop(&mut self) {
         if let Some(claim) = self.claim.take() {
-            self.sender.queue.free(claim);
+            self.sender.queue.think_better(claim);
         }
     }
 }

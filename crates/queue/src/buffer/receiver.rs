@@ -3,6 +3,7 @@
 use super::ring::{Buffers, Claim, KEEP_OPEN, Nothing};
 use super::{Lease, Statistics};
 use crate::error::{RecvError, RecvTimeoutError, TryRecvError};
+use crate::hint::Hint;
 use shmkit_segment::primitive::{Ordering, fence};
 use shmkit_segment::{Object, PeerId, Role, Segment, Sides};
 use shmkit_sync::Deadline;
@@ -19,13 +20,15 @@ pub struct Receiver<O: Object = Buffers> {
     pub(super) me: PeerId,
     /// This process, for those who get a message after it.
     pub(super) pid: u32,
+    /// Where it last took something.
+    cursor: Hint,
 }
 
 impl<O: Object> Receiver<O> {
     /// The receiving side of `queue`, which is a part of the object that `role` belongs to; `senders` is the number of the other side's role.
     pub fn of(role: Role<O>, queue: &Buffers, senders: usize) -> Self {
         let (sides, me) = (role.segment().sides(), role.segment().me());
-        Self { role, sides, queue: queue.clone(), senders, me, pid: std::process::id() }
+        Self { role, sides, queue: queue.clone(), senders, me, pid: std::process::id(), cursor: Hint::default() }
     }
 
     /// Takes the next message if there is one. Never blocks.
@@ -35,7 +38,7 @@ impl<O: Object> Receiver<O> {
     /// [`Moved`](TryRecvError::Moved); [`Corrupt`](TryRecvError::Corrupt).
     #[inline]
     pub fn try_recv(&self) -> Result<Lease<'_, O>, TryRecvError> {
-        match self.queue.take(self.me) {
+        match self.queue.take(self.me, &self.cursor) {
             Ok(claim) => self.lease(claim),
             Err(nothing) => self.try_recv_last(nothing),
         }
@@ -50,7 +53,7 @@ impl<O: Object> Receiver<O> {
         let gone = self.sides.is_closed(self.senders) && self.queue.flags & KEEP_OPEN == 0;
         if gone {
             fence(Ordering::SeqCst);
-            match self.queue.take(self.me) {
+            match self.queue.take(self.me, &self.cursor) {
                 Ok(claim) => return self.lease(claim),
                 Err(again) => nothing = again,
             }

@@ -5,49 +5,60 @@
 //! | state | meaning | who may change it, to what |
 //! |---|---|---|
 //! | FREE(g) | nobody's | any sender: CAS → OWNED(g, itself) |
-//! | OWNED(g, o) | `o` writes a message | `o`: store → READY(g, o), or FREE(g+1); reaper of `o`: CAS → FREE(g+1) |
+//! | OWNED(g, o) | `o` writes a message | `o`: store → READY(g, o), or FREE(g) if it thinks better of it; reaper of `o`: CAS → FREE(g) |
 //! | READY(g, o) | a message; `o` puts it into the ring, if it is not there yet | any receiver that found it there: CAS → TAKEN(g, itself); reaper of `o`, if it is not there: CAS → READY(g+1, reaper) |
 //! | TAKEN(g, o) | `o` reads it, for as long as it likes | `o`: store → FREE(g+1), or READY(g+1, o) to give it back; reaper of `o`: CAS → READY(g+1, reaper) |
 //!
-//! The ring has a cell for each buffer at least, so it is never full, and publishing never waits for anybody:
+//! The ring has a cell for each buffer at least. Its cells are filled one after the other, round and round:
 //!
 //! ```text
-//! 63            28 27      14 13       0
+//! 63            29 28      15 14       0
 //! ┌───────────────┬──────────┬──────────┐
-//! │     turn      │ buffer+1 │ g mod 2¹⁴│      buffer+1 = 0: empty, and free for that turn
+//! │     turn      │ buffer+1 │ g mod 2¹⁵│      filled in lap L: turn L+1, and with that free for lap L+1
 //! └───────────────┴──────────┴──────────┘
 //! ```
 //!
-//! - publish: CAS the cell at `tail` from (L, empty) to (L, buffer, g). This is the instant at which the message takes its place. Then move `tail`; a cell
-//!   that is filled already was published by somebody who has not moved it yet, so move it for them. A cell of the turn before is one whose message was
-//!   taken by somebody who has not cleared it yet: clear it for them, from `head` on.
-//! - take: read the cell at `head`, read its buffer's word, read the cell again: if it is the same, the word belongs to it. CAS the word to TAKEN. This is the
-//!   instant at which the message is taken. Then clear the cell and move `head`; if the word shows that it was taken already, do that for the one who did.
+//! - publish: the first cell that is not filled in its lap, from (L, whatever) to (L+1, buffer, g) by CAS. This is the instant at which the message takes its place.
+//! - take: of the first cell that is filled in its lap and whose buffer's word says READY(g): read the cell, the word, and the cell again; if it is the same, the word belongs
+//!   to it. CAS the word to TAKEN. This is the instant at which the message is taken. A cell whose word says anything else is *dead*: its message was taken, and it is stepped over.
 //!
-//! Everybody helps everybody, so a process that is stopped at any step delays nobody: lock-free, while buffers last.
+//! Nobody clears a cell, and nobody waits for anybody, so a process that is stopped at any step delays no one: lock-free, while buffers last. What remains in a dead cell
+//! is overwritten in the next lap.
+//!
+//! # Why nothing is overwritten that is still to be taken
+//!
+//! A cell never comes to life again, because a generation never comes again. Who takes from a cell has seen all before it dead, or starts from where somebody had. So the cells alive
+//! are neighbours: all from the first one to the last that was filled. Each refers to another buffer, which is READY; and the one that is about to be published is READY too, and in no
+//! cell yet. So fewer are alive than there are buffers, hence than there are cells, and the cell after the last that was filled is dead.
+//!
+//! This needs that a reference tells its generation. A cell is overwritten within a lap, which has at most 2¹⁴ cells; a buffer's generation grows by one each time that it is published,
+//! and by one for each death of a peer that was just publishing it. So the 15 bits in a cell tell the generations apart that can be met in one lap, unless 2¹⁴ peers die meanwhile.
+//! (Thinking better of it does not make a new generation, for this reason.) The turn has 35 bits: a delayed exchange does harm only if it hits the same cell exactly 2³⁵ laps later.
 //!
 //! # Why a kill at any step loses nothing
 //!
 //! The buffer's word says at every instant whose it is. OWNED: its `send` has not returned, so the message may vanish. READY but not in the ring: it may have been
 //! the last step before `send` returned, so the reaper publishes it. TAKEN: not acknowledged, so the reaper publishes it again, in a new
-//! generation, which makes references that may linger from the first time worthless. Dead halfway through that, the reaper has left it READY in its
+//! generation, which makes references that linger from the first time worthless. Dead halfway through that, the reaper has left it READY in its
 //! own name, for its own reaper to publish.
 //!
-//! # Generations and turns
+//! # Indices
 //!
-//! A cell has room for the low 14 bits of a generation. To mistake one for another, a taker would have to read the cell, then be delayed while the same buffer goes round 2¹⁴
-//! times, and find the same cell unchanged: but an unchanged cell stops `head`, and behind it nothing moves. The turn has 36 bits: a delayed exchange
-//! would have to hit the same cell after exactly 2³⁶ laps.
+//! `tail` and `head` are only hints where to start looking, as in [`mpmc`](crate::mpmc): they never run ahead of the first cell that is not filled (that is not dead), because
+//! a position is passed only by somebody who saw it filled (dead). Only passing a multiple of K moves them, and whoever walks past it helps. Each handle has a cursor of its
+//! own, starts there, and asks the index when it has to step over a cell and before it says that the queue is empty.
 //!
 //! # Orderings
 //!
-//! READY is published with release in the cell's exchange and the word's store, and taken with acquire: the taker sees the message. FREE is stored with release, and
-//! claimed with acquire: the next writer comes after the last reader. `head` and `tail` are moved with release and read with acquire, so that whoever starts from one sees
-//! the cells before it as whoever moved it did.
+//! READY is stored with release before the cell's exchange, which is release too: who reads the cell (acquire) finds the word READY, or later; who takes the word (acquire) sees the
+//! message. FREE is stored with release, and claimed with acquire: the next writer comes after the last reader. `head` and `tail` are moved with release and read with acquire, so
+//! that whoever starts from one sees the cells before it as whoever moved it did, and the cell there filled in the lap before. That a cell is dead which is overwritten is a matter of
+//! counting and not of having seen it: who still takes it for alive fails to exchange its word.
 //!
 //! `models/buffer.py` explores it with two kills, `tests/loom.rs` this code under weak memory.
 
 use super::settings::{MAX_CLASSES, classes};
+use crate::hint::Hint;
 use crate::word::Word;
 use shmkit_segment::primitive::{AtomicU32, AtomicU64, Ordering};
 use shmkit_segment::{
@@ -56,7 +67,6 @@ use shmkit_segment::{
 };
 use shmkit_sync::EventCount;
 use std::alloc::Layout;
-use std::cell::Cell;
 use std::ops::Range;
 
 const FREE: u64 = 0;
@@ -66,6 +76,9 @@ const TAKEN: u64 = 3;
 
 /// A flag of the configuration: the queue does not end when a side is empty.
 pub(super) const KEEP_OPEN: u64 = 1;
+
+/// Passing a multiple of K moves a shared index.
+const MAX_K: u64 = 16;
 
 /// A cell has 14 bits for the number of a buffer, less one value for none.
 const MAX_BUFFERS: usize = (1 << 14) - 1;
@@ -103,31 +116,34 @@ const _: () = assert!(size_of::<Tag>() == 24 && size_of::<Ends>() == 5 * 128);
 struct CellWord(u64);
 
 impl CellWord {
-    const TURN: u64 = (1 << 36) - 1;
-    const LOW: u64 = (1 << 14) - 1;
+    const TURN: u32 = 29;
+    const BUFFER: u32 = 15;
+    const GENERATION: u64 = (1 << Self::BUFFER) - 1;
 
-    fn empty(lap: u64) -> Self {
-        Self((lap & Self::TURN) << 28)
+    /// Filled in lap `lap`.
+    #[inline]
+    fn filled(lap: u64, buffer: usize, generation: u64) -> Self {
+        let turn = lap.wrapping_add(1) << Self::TURN;
+        Self(turn | (buffer as u64 + 1) << Self::BUFFER | generation & Self::GENERATION)
     }
 
-    fn holding(lap: u64, buffer: usize, generation: u64) -> Self {
-        Self(Self::empty(lap).0 | (buffer as u64 + 1) << 14 | generation & Self::LOW)
-    }
-
-    /// The buffer it refers to.
+    /// The buffer it refers to. `None` before it was ever filled.
+    #[inline]
     fn buffer(self) -> Option<usize> {
-        (self.0 >> 14 & Self::LOW).checked_sub(1).map(|buffer| buffer as usize)
+        (self.0 >> Self::BUFFER & (MAX_BUFFERS as u64)).checked_sub(1).map(|buffer| buffer as usize)
     }
 
-    /// Whether it refers to generation `generation`.
-    fn is_of(self, generation: u64) -> bool {
-        self.0 & Self::LOW == generation & Self::LOW
+    /// Whether it refers to a message in the state that `word` tells: else it is dead.
+    #[inline]
+    fn is_alive(self, word: Word) -> bool {
+        word.state() == READY && (self.0 ^ word.turn()) & Self::GENERATION == 0
     }
 
-    /// How many laps it is ahead of `lap`; negative if it is behind.
+    /// How many laps its turn is ahead of `lap`: 0 if it is free for it, 1 if it was filled in it, more if later.
+    #[inline]
     fn ahead_of(self, lap: u64) -> i64 {
-        let difference = (self.0 >> 28).wrapping_sub(lap) << 28;
-        difference as i64 >> 28
+        let difference = (self.0 >> Self::TURN).wrapping_sub(lap) << Self::TURN;
+        difference.cast_signed() >> Self::TURN
     }
 }
 
@@ -141,6 +157,7 @@ pub struct Buffers {
     classes: Vec<Class>,
     /// Bytes of the largest buffers.
     pub(super) largest: usize,
+    k: u64,
     pub(super) flags: u64,
 }
 
@@ -159,15 +176,15 @@ impl Class {
 
     /// Moves a cursor to the one after `buffer`.
     #[inline]
-    fn step_on(&self, cursor: &Cell<usize>, buffer: usize) {
+    fn step_on(&self, cursor: &Hint, buffer: usize) {
         let next = buffer + 1 - self.first;
-        cursor.set(if next < self.blocks.count() { next } else { 0 });
+        cursor.set(if next < self.blocks.count() { next as u64 } else { 0 });
     }
 }
 
 /// From where a sender looks for a free buffer of each size.
 #[derive(Default)]
-pub(super) struct Cursors([Cell<usize>; MAX_CLASSES]);
+pub(super) struct Cursors([Hint; MAX_CLASSES]);
 
 /// A buffer that this process owns, or a message that it has taken.
 #[derive(Clone, Copy)]
@@ -214,6 +231,7 @@ impl Object for Buffers {
     }
 
     fn attach(memory: &Memory, &(ends, cells, tags, blocks, flags): &Self::Parts) -> Self {
+        let cells = memory.ring(cells);
         let (mut classes, mut first) = (Vec::with_capacity(MAX_CLASSES), 0);
         for blocks in blocks.into_iter().flatten().map(|at| memory.blocks(at)) {
             first += blocks.count();
@@ -221,7 +239,8 @@ impl Object for Buffers {
         }
         Self {
             ends: memory.one(ends),
-            cells: memory.ring(cells),
+            k: cells.capacity().min(MAX_K),
+            cells,
             tags: memory.slice(tags),
             largest: classes.last().map_or(0, |class| class.blocks.size()),
             classes,
@@ -239,7 +258,7 @@ impl Object for Buffers {
             }
             let generation = word.turn();
             let swept = match word.state() {
-                OWNED => Word::new(generation + 1, FREE),
+                OWNED => Word::new(generation, FREE),
                 READY if in_ring[buffer / 64] >> (buffer % 64) & 1 != 0 => continue,
                 READY | TAKEN => Word::owned(generation + 1, READY, reaper),
                 _ => continue,
@@ -249,7 +268,7 @@ impl Object for Buffers {
                 && swept.state() == READY
             {
                 // In a corrupt queue there is nothing more to be done for it.
-                let _ = self.publish_again(Claim { buffer, generation: generation + 1 });
+                let _ = self.publish_again(Claim { buffer, generation: generation + 1 }, &Hint::default());
             }
         }
     }
@@ -265,17 +284,17 @@ impl Buffers {
         self.tags.len()
     }
 
-    /// Messages in the ring, about.
+    /// Messages in the ring. Exact if nobody is at it meanwhile.
     pub(super) fn len(&self) -> usize {
-        let head = self.ends.head.load(Ordering::Relaxed);
-        self.ends.tail.load(Ordering::Relaxed).saturating_sub(head).min(self.count() as u64) as usize
+        let tail = self.first_unfilled();
+        tail.saturating_sub(self.first_alive().0).min(self.count() as u64) as usize
     }
 
     /// Takes a free buffer of at least `size` bytes for `me`: of the smallest such size of which there is one.
     #[inline]
     pub(super) fn claim(&self, me: PeerId, cursors: &Cursors, size: usize) -> Option<Claim> {
         let class = self.classes.iter().position(|class| class.blocks.size() >= size)?;
-        let buffer = self.classes[class].first + cursors.0[class].get();
+        let buffer = self.classes[class].first + cursors.0[class].get() as usize;
         if let Some(claim) = self.try_claim(buffer, me) {
             self.classes[class].step_on(&cursors.0[class], buffer);
             return Some(claim);
@@ -286,13 +305,13 @@ impl Buffers {
     /// Looks at all buffers from size number `class` on.
     #[inline(never)]
     fn search(&self, class: usize, me: PeerId, cursors: &Cursors) -> Option<Claim> {
-        // If every buffer waits to be received, there is no need to look at each. What is stale in the ring can only be at its head.
-        if self.is_ring_full() && !self.help_clear() {
+        // If every buffer waits to be received, there is no need to look at each.
+        if self.is_ring_full() {
             return None;
         }
         for (class, cursor) in self.classes.iter().zip(&cursors.0).skip(class) {
             let Range { start, end } = class.buffers();
-            let from = start + cursor.get();
+            let from = start + cursor.get() as usize;
             for buffer in (from..end).chain(start..from) {
                 if let Some(claim) = self.try_claim(buffer, me) {
                     class.step_on(cursor, buffer);
@@ -330,22 +349,34 @@ impl Buffers {
         &self.classes[class].blocks
     }
 
-    /// Sends the first `length` bytes of a claimed buffer.
-    pub(super) fn send(&self, claim: Claim, length: usize, me: PeerId) -> Result<(), Corrupt> {
+    /// Sends the first `length` bytes of a claimed buffer, looking for a place from `cursor` on.
+    #[inline]
+    pub(super) fn send(&self, claim: Claim, length: usize, me: PeerId, cursor: &Hint) -> Result<(), Corrupt> {
         let tag = &self.tags[claim.buffer];
         tag.length.store(length as u32, Ordering::Relaxed);
         tag.deliveries.store(0, Ordering::Relaxed);
         // Release: whoever publishes it, this process or its reaper, publishes a whole message.
         tag.word.store(Word::owned(claim.generation, READY, me).0, Ordering::Release);
-        self.publish(claim)?;
+        self.publish(claim, cursor)?;
         self.ends.data.notify_one();
         Ok(())
     }
 
-    /// Gives a claimed buffer, or a message that was received for good, back.
+    /// Gives a message that was received for good back.
+    #[inline]
     pub(super) fn free(&self, claim: Claim) {
-        // Release pairs with the acquire in `claim`.
-        self.tags[claim.buffer].word.store(Word::new(claim.generation + 1, FREE).0, Ordering::Release);
+        self.hand_back(claim, claim.generation + 1);
+    }
+
+    /// Gives a claimed buffer back that nothing is sent in.
+    pub(super) fn think_better(&self, claim: Claim) {
+        self.hand_back(claim, claim.generation);
+    }
+
+    #[inline]
+    fn hand_back(&self, claim: Claim, generation: u64) {
+        // Release pairs with the acquire in `try_claim`.
+        self.tags[claim.buffer].word.store(Word::new(generation, FREE).0, Ordering::Release);
         // Those who wait for room want different sizes, if there are several, and the first to be woken need not be one whom this buffer helps.
         if self.classes.len() == 1 {
             self.ends.space.notify_one();
@@ -359,113 +390,144 @@ impl Buffers {
         let generation = claim.generation + 1;
         self.tags[claim.buffer].word.store(Word::owned(generation, READY, me).0, Ordering::Release);
         // In a corrupt queue there is nothing more to be done for it.
-        let _ = self.publish_again(Claim { generation, ..claim });
+        let _ = self.publish_again(Claim { generation, ..claim }, &Hint::default());
         self.ends.data.notify_one();
     }
 
-    fn publish_again(&self, claim: Claim) -> Result<(), Corrupt> {
+    fn publish_again(&self, claim: Claim, cursor: &Hint) -> Result<(), Corrupt> {
         // Counted first, so that it never seems to have been sent anew.
         self.ends.returned.fetch_add(1, Ordering::Relaxed);
-        self.publish(claim)
+        self.publish(claim, cursor)
     }
 
-    /// Puts a READY buffer into the ring. Every round in which it does not succeed, somebody else has, or the ring is corrupt.
-    fn publish(&self, claim: Claim) -> Result<(), Corrupt> {
+    /// Puts a READY buffer into the ring.
+    #[inline]
+    fn publish(&self, claim: Claim, cursor: &Hint) -> Result<(), Corrupt> {
+        let index = &self.ends.tail;
+        let mut position = cursor.get();
+        let mut steps = 0_u64;
         loop {
-            let position = self.ends.tail.load(Ordering::Acquire);
-            let lap = self.cells.lap(position);
-            let cell = self.cells.at(position);
+            let (lap, cell) = (self.cells.lap(position), self.cells.at(position));
             let found = CellWord(cell.load(Ordering::Acquire));
-            if found == CellWord::empty(lap) {
-                let filled = CellWord::holding(lap, claim.buffer, claim.generation);
+            let ahead = found.ahead_of(lap);
+            if ahead == 0 {
+                let filled = CellWord::filled(lap, claim.buffer, claim.generation);
                 if cell.compare_exchange(found.0, filled.0, Ordering::AcqRel, Ordering::Relaxed).is_ok() {
-                    Self::advance(&self.ends.tail, position);
+                    self.pass(index, position);
+                    cursor.set(position.wrapping_add(1));
                     return Ok(());
                 }
                 continue;
             }
-            let moved_on = || self.ends.tail.load(Ordering::Acquire) != position;
-            match found.ahead_of(lap) {
-                0 | 1 => Self::advance(&self.ends.tail, position),
-                -1 if self.help_clear() || moved_on() || cell.load(Ordering::Acquire) != found.0 => {}
-                // Behind the tail, a cell can be filled and cleared again, but not be filled for the next lap before the tail has come round.
-                _ if moved_on() => {}
-                _ => return Err(Corrupt),
+            position = self.step_over(index, position);
+            steps += 1;
+            // Nobody passes a cell that was not filled, and so comes a lap ahead.
+            if ahead < 0 || steps.is_multiple_of(1024) && self.is_torn(self.ends.head.load(Ordering::Acquire), position)
+            {
+                return Err(Corrupt);
             }
         }
     }
 
-    /// Takes the oldest message for `me`.
-    pub(super) fn take(&self, me: PeerId) -> Result<Claim, Nothing> {
+    /// Takes the oldest message for `me`, looking from `cursor` on.
+    #[inline]
+    pub(super) fn take(&self, me: PeerId, cursor: &Hint) -> Result<Claim, Nothing> {
+        let index = &self.ends.head;
+        let mut position = cursor.get();
+        let mut steps = 0_u64;
         loop {
-            let position = self.ends.head.load(Ordering::Acquire);
-            let lap = self.cells.lap(position);
-            let cell = self.cells.at(position);
+            let (lap, cell) = (self.cells.lap(position), self.cells.at(position));
             let found = CellWord(cell.load(Ordering::Acquire));
-            match found.ahead_of(lap) {
-                0 => {}
-                1 => {
-                    Self::advance(&self.ends.head, position);
+            let ahead = found.ahead_of(lap);
+            if ahead <= 0 {
+                // Who has not been here for half the range of turns takes the future for the past.
+                let known = index.load(Ordering::Acquire);
+                if known > position {
+                    position = known;
                     continue;
                 }
-                behind if behind < 0 => return Err(Nothing::Now),
-                // A cell is filled for the next lap only after the head has passed it.
-                _ if self.ends.head.load(Ordering::Acquire) != position => continue,
-                _ => return Err(Nothing::Corrupt),
+                cursor.set(position);
+                return Err(Nothing::Now);
             }
-            let Some(buffer) = found.buffer() else { return Err(Nothing::Now) };
-            let tag = self.tags.get(buffer).ok_or(Nothing::Corrupt)?;
-            let word = Word(tag.word.load(Ordering::Acquire));
-            let generation = word.turn();
-            if word.state() == READY && found.is_of(generation) {
-                // Acquire above orders this load after the word's: if the cell is still the same, the word belongs to it.
-                if cell.load(Ordering::Acquire) != found.0 {
+            if ahead == 1 {
+                let buffer = found.buffer().ok_or(Nothing::Corrupt)?;
+                let tag = self.tags.get(buffer).ok_or(Nothing::Corrupt)?;
+                let word = Word(tag.word.load(Ordering::Acquire));
+                if found.is_alive(word) {
+                    // The acquire above orders this load after the word's: if the cell is still the same, the word belongs to it.
+                    let is_same = cell.load(Ordering::Acquire) == found.0;
+                    let taken = Word::owned(word.turn(), TAKEN, me);
+                    let exchange =
+                        || tag.word.compare_exchange(word.0, taken.0, Ordering::AcqRel, Ordering::Relaxed).is_ok();
+                    if is_same && exchange() {
+                        self.pass(index, position);
+                        cursor.set(position.wrapping_add(1));
+                        return Ok(Claim { buffer, generation: word.turn() });
+                    }
                     continue;
                 }
-                let taken = Word::owned(generation, TAKEN, me);
-                if tag.word.compare_exchange(word.0, taken.0, Ordering::AcqRel, Ordering::Relaxed).is_err() {
-                    continue;
-                }
-                self.clear(position, found);
-                return Ok(Claim { buffer, generation });
             }
-            self.clear(position, found);
+            position = self.step_over(index, position);
+            steps += 1;
+            if steps.is_multiple_of(1024) && self.is_torn(position, self.ends.tail.load(Ordering::Acquire)) {
+                return Err(Nothing::Corrupt);
+            }
         }
     }
 
-    /// Clears the cell at the head if its message was taken, for somebody who has not done so yet. False if nothing could be done and nobody else
-    /// has done anything: with a cell for each buffer that cannot be while there is a buffer to publish.
+    /// The position after `position`, which is done with.
+    #[inline]
+    fn step_over(&self, index: &AtomicU64, position: u64) -> u64 {
+        self.pass(index, position);
+        // Others were here since; the index may know that they are far ahead.
+        position.wrapping_add(1).max(index.load(Ordering::Acquire))
+    }
+
+    /// Moves `index` behind `position`, if that is where a multiple of K lies.
+    #[inline]
+    fn pass(&self, index: &AtomicU64, position: u64) {
+        let next = position.wrapping_add(1);
+        if next & (self.k - 1) == 0 && index.load(Ordering::Relaxed) < next {
+            // Release: who starts from the index sees the cells before it as this thread does.
+            index.fetch_max(next, Ordering::Release);
+        }
+    }
+
+    /// Whether no queue can have come to such ends: one of them far ahead of the other. A peer wrote them, and without this a walk
+    /// from one that was written too small would not end.
     #[cold]
-    fn help_clear(&self) -> bool {
-        let position = self.ends.head.load(Ordering::Acquire);
-        let lap = self.cells.lap(position);
-        let found = CellWord(self.cells.at(position).load(Ordering::Acquire));
-        if found.ahead_of(lap) == 1 {
-            Self::advance(&self.ends.head, position);
-            return true;
-        }
-        let tag = found.buffer().filter(|_| found.ahead_of(lap) == 0).and_then(|buffer| self.tags.get(buffer));
-        if let Some(tag) = tag {
-            let word = Word(tag.word.load(Ordering::Acquire));
-            if word.state() != READY || !found.is_of(word.turn()) {
-                self.clear(position, found);
-                return true;
+    fn is_torn(&self, head: u64, tail: u64) -> bool {
+        // How far a position can truthfully be off because indices are lazy: K for each peer that may not have moved one yet.
+        let slack = self.k * (u64::from(u16::MAX) + 1);
+        head.saturating_sub(tail) > slack || tail.saturating_sub(head) > self.cells.capacity() + slack
+    }
+
+    /// The first position whose cell is not filled.
+    fn first_unfilled(&self) -> u64 {
+        self.look(&self.ends.tail, |_, ahead| ahead > 0).0
+    }
+
+    /// The first position whose cell is not dead, and whether it is filled.
+    fn first_alive(&self) -> (u64, bool) {
+        let is_dead = |found: CellWord| {
+            let tag = found.buffer().and_then(|buffer| self.tags.get(buffer));
+            tag.is_none_or(|tag| !found.is_alive(Word(tag.word.load(Ordering::Acquire))))
+        };
+        self.look(&self.ends.head, |found, ahead| ahead > 1 || ahead == 1 && is_dead(found))
+    }
+
+    /// The first position from `index` on that is not to be stepped over, and whether its cell is filled. After a lap it is where it is.
+    fn look(&self, index: &AtomicU64, over: impl Fn(CellWord, i64) -> bool) -> (u64, bool) {
+        let mut position = index.load(Ordering::Acquire);
+        for _ in 0..=self.cells.capacity() {
+            let found = CellWord(self.cells.at(position).load(Ordering::Acquire));
+            let ahead = found.ahead_of(self.cells.lap(position));
+            if !over(found, ahead) {
+                return (position, ahead > 0);
             }
+            position = position.wrapping_add(1);
         }
-        self.ends.head.load(Ordering::Acquire) != position
-    }
-
-    /// Clears a cell whose message was taken, and moves the head past it.
-    fn clear(&self, position: u64, found: CellWord) {
-        let next = CellWord::empty(self.cells.lap(position) + 1);
-        // Fails if somebody else has cleared it: then all that is left is the head.
-        let _ = self.cells.at(position).compare_exchange(found.0, next.0, Ordering::AcqRel, Ordering::Relaxed);
-        Self::advance(&self.ends.head, position);
-    }
-
-    fn advance(index: &AtomicU64, position: u64) {
-        // Release: see the module's head. Fails if somebody else has moved it.
-        let _ = index.compare_exchange(position, position.wrapping_add(1), Ordering::AcqRel, Ordering::Relaxed);
+        (position, false)
     }
 
     /// Which of the messages that `dead` has sent are in the ring: a bit for each buffer.
@@ -479,7 +541,7 @@ impl Buffers {
                 continue;
             };
             let word = Word(tag.word.load(Ordering::Acquire));
-            if word.owner() == dead && word.state() == READY && found.is_of(word.turn()) {
+            if word.owner() == dead && found.is_alive(word) {
                 bits[buffer / 64] |= 1 << (buffer % 64);
             }
         }
@@ -506,22 +568,19 @@ impl Buffers {
 
     /// Whether a message seems to wait in the ring.
     pub(super) fn has_message(&self) -> bool {
-        let position = self.ends.head.load(Ordering::Acquire);
-        let found = CellWord(self.cells.at(position).load(Ordering::Acquire));
-        found.ahead_of(self.cells.lap(position)) > 0 || found.buffer().is_some()
+        self.first_alive().1
     }
 
-    /// Whether there are as many messages in the ring as there are buffers. It is so when `head` is read, because `tail` was not ahead of that before; a sender that is
-    /// about to sleep depends on it. Acquire keeps the two loads in order.
-    #[inline]
+    /// Whether there are as many messages in the ring as there are buffers. It is so when the first one is found, because the ring ended no earlier than it did before;
+    /// a sender that is about to sleep depends on it. Acquire keeps the loads in order.
     fn is_ring_full(&self) -> bool {
-        let tail = self.ends.tail.load(Ordering::Acquire);
-        tail.saturating_sub(self.ends.head.load(Ordering::Acquire)) >= self.count() as u64
+        let tail = self.first_unfilled();
+        tail.saturating_sub(self.first_alive().0) >= self.count() as u64
     }
 
     /// How often something was put into the ring, and how often of that again.
     pub(super) fn passed(&self) -> (u64, u64) {
-        (self.ends.tail.load(Ordering::Relaxed), self.ends.returned.load(Ordering::Relaxed))
+        (self.first_unfilled(), self.ends.returned.load(Ordering::Relaxed))
     }
 
     /// How many buffers are free, owned, ready and taken.
@@ -547,23 +606,27 @@ impl Buffers {
 
 #[cfg(test)]
 mod tests {
-    use super::CellWord;
+    use super::{CellWord, FREE, READY};
+    use crate::word::Word;
 
     #[test]
     fn a_cell_tells_its_lap_across_the_wrap() {
-        let last = (1 << 36) - 1;
-        assert_eq!(CellWord::empty(last).ahead_of(last), 0);
-        assert_eq!(CellWord::empty(last + 1).ahead_of(last), 1);
-        assert_eq!(CellWord::empty(last).ahead_of(last + 1), -1);
-        assert_eq!(CellWord::empty(0), CellWord(0));
+        let last = (1 << 35) - 1;
+        for lap in [0, 1, last - 1, last, last + 1] {
+            let cell = CellWord::filled(lap, 7, 7);
+            assert_eq!((cell.ahead_of(lap), cell.ahead_of(lap + 1), cell.ahead_of(lap + 2)), (1, 0, -1));
+        }
+        assert_eq!(CellWord(0).ahead_of(0), 0);
     }
 
     #[test]
     fn a_cell_carries_its_buffer_and_generation() {
-        let cell = CellWord::holding(3, 16_382, 0x1_2345);
+        let cell = CellWord::filled(3, 16_382, 0x1_2345);
         assert_eq!(cell.buffer(), Some(16_382));
-        assert!(cell.is_of(0x1_2345) && cell.is_of(0x1_2345 + (1 << 14)) && !cell.is_of(0x1_2346));
-        assert_eq!(cell.ahead_of(3), 0);
-        assert_eq!(CellWord::empty(3).buffer(), None);
+        let alive = |generation| cell.is_alive(Word::new(generation, READY));
+        assert!(alive(0x1_2345) && alive(0x1_2345 + (1 << 15)));
+        assert!(!alive(0x1_2346) && !alive(0x1_2345 + (1 << 14)));
+        assert!(!cell.is_alive(Word::new(0x1_2345, FREE)));
+        assert_eq!(CellWord(0).buffer(), None);
     }
 }

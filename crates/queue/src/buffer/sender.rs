@@ -3,6 +3,7 @@
 use super::loan::{self, Loan};
 use super::ring::{Buffers, Claim, Cursors, KEEP_OPEN};
 use super::{SendError, SendTimeoutError, Statistics, TrySendError};
+use crate::hint::Hint;
 use serde::Serialize;
 use shmkit_segment::{Object, PeerId, Role, Segment, Sides};
 use shmkit_sync::Deadline;
@@ -18,13 +19,15 @@ pub struct Sender<O: Object = Buffers> {
     pub(super) receivers: usize,
     pub(super) me: PeerId,
     cursors: Cursors,
+    /// Where it last sent something.
+    pub(super) cursor: Hint,
 }
 
 impl<O: Object> Sender<O> {
     /// The sending side of `queue`, which is a part of the object that `role` belongs to; `receivers` is the number of the other side's role.
     pub fn of(role: Role<O>, queue: &Buffers, receivers: usize) -> Self {
         let (sides, me) = (role.segment().sides(), role.segment().me());
-        Self { role, sides, queue: queue.clone(), receivers, me, cursors: Cursors::default() }
+        Self { role, sides, queue: queue.clone(), receivers, me, cursors: Cursors::default(), cursor: Hint::default() }
     }
 
     /// A buffer to write a message of `length` bytes into, if one is free. It holds whatever was in it before. Never blocks.
@@ -43,6 +46,11 @@ impl<O: Object> Sender<O> {
         }
         self.check_receivers()?;
         self.queue.claim(self.me, &self.cursors, length).ok_or(TrySendError::Full)
+    }
+
+    #[inline]
+    pub(super) fn send_claim(&self, claim: Claim, length: usize) -> Result<(), SendError> {
+        self.queue.send(claim, length, self.me, &self.cursor).map_err(|_| SendError::Corrupt)
     }
 
     /// Whether there is, or may still come, somebody to receive.

@@ -4,12 +4,12 @@ use super::ring::{Idle, KEEP_OPEN, Mpmc, Run};
 use super::task::Task;
 use super::{Statistics, TASKS};
 use crate::error::{RecvError, RecvTimeoutError, TryRecvError};
+use crate::hint::Hint;
 use crate::word::Suspicion;
 use crate::{RECEIVERS, SENDERS};
 use shmkit_segment::primitive::{Ordering, fence};
 use shmkit_segment::{PeerId, Plain, Role, Segment, Sides};
 use shmkit_sync::Deadline;
-use std::cell::Cell;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -19,9 +19,9 @@ pub struct Receiver<T: Plain> {
     sides: Sides,
     queue: Mpmc<T>,
     me: PeerId,
-    cursor: Cell<u64>,
-    /// The count of sweeps after which this receiver found no orphans.
-    seen: Cell<Option<u64>>,
+    cursor: Hint,
+    /// One more than the count of sweeps after which this receiver found no orphans.
+    seen: Hint,
     suspicion: Suspicion,
 }
 
@@ -35,7 +35,7 @@ impl<T: Plain> Receiver<T> {
     pub(super) fn with(role: Role<Mpmc<T>>) -> Self {
         let segment = role.segment();
         let (sides, queue, me) = (segment.sides(), segment.object().clone(), segment.me());
-        Self { role, sides, queue, me, cursor: Cell::new(0), seen: Cell::new(None), suspicion: Suspicion::default() }
+        Self { role, sides, queue, me, cursor: Hint::default(), seen: Hint::default(), suspicion: Suspicion::default() }
     }
 
     /// Receives a message if there is one. Never blocks.

@@ -53,6 +53,7 @@
 //! After Dmitry Vyukov's bounded MPMC queue, with the claim moved from the index to the slot. `models/mpmc.py` explores it with two kills,
 //! `tests/loom.rs` this code under weak memory.
 
+use crate::hint::Hint;
 use crate::word::Word;
 use shmkit_segment::primitive::{AtomicU64, Ordering, fence};
 use shmkit_segment::{
@@ -60,7 +61,6 @@ use shmkit_segment::{
 };
 use shmkit_sync::EventCount;
 use std::alloc::Layout;
-use std::cell::Cell;
 
 pub(super) const EMPTY: u64 = 0;
 pub(super) const WRITING: u64 = 1;
@@ -283,7 +283,7 @@ impl<T: Plain> Mpmc<T> {
 
     /// Claims room for 1 to `most` messages as `me`, starting to look from `cursor`.
     #[inline(always)]
-    pub(super) fn claim_room(&self, me: PeerId, cursor: &Cell<u64>, most: u64) -> Result<Run<'_, T>, Jam> {
+    pub(super) fn claim_room(&self, me: PeerId, cursor: &Hint, most: u64) -> Result<Run<'_, T>, Jam> {
         let index = &self.ends.tail;
         let mut position = cursor.get();
         let mut steps = 0_u64;
@@ -314,21 +314,15 @@ impl<T: Plain> Mpmc<T> {
         }
     }
 
-    /// Claims 1 to `most` messages as `me`, starting to look from `cursor`. `seen` is the count of sweeps that this receiver has looked after.
+    /// Claims 1 to `most` messages as `me`, starting to look from `cursor`. `seen` is one more than the count of sweeps that this receiver has looked after.
     #[inline(always)]
-    pub(super) fn claim_messages(
-        &self,
-        me: PeerId,
-        cursor: &Cell<u64>,
-        seen: &Cell<Option<u64>>,
-        most: u64,
-    ) -> Result<Run<'_, T>, Idle> {
+    pub(super) fn claim_messages(&self, me: PeerId, cursor: &Hint, seen: &Hint, most: u64) -> Result<Run<'_, T>, Idle> {
         let sweeps = self.ends.orphans.load(Ordering::Acquire);
-        if seen.get() != Some(sweeps) {
+        if seen.get() != sweeps.wrapping_add(1) {
             if let Some(run) = self.adopt(me) {
                 return Ok(run);
             }
-            seen.set(Some(sweeps));
+            seen.set(sweeps.wrapping_add(1));
         }
         let index = &self.ends.head;
         let mut position = cursor.get();
@@ -529,13 +523,13 @@ impl<T: Plain> Mpmc<T> {
 
     /// Whether a receiver has something to do from `cursor` on, a tomb to pass included, behind which there may be a message: after a sleep, to decide whether
     /// somebody else should be woken.
-    pub(super) fn has_message(&self, cursor: &Cell<u64>) -> bool {
+    pub(super) fn has_message(&self, cursor: &Hint) -> bool {
         let (position, word) = self.first_untaken(cursor.get());
         [FULL, TOMB].map(|state| Word::new(self.slots.lap(position), state)).contains(&word)
     }
 
     /// Whether there is room for a message.
-    pub(super) fn has_room(&self, cursor: &Cell<u64>) -> bool {
+    pub(super) fn has_room(&self, cursor: &Hint) -> bool {
         let (position, word) = self.first_unclaimed(cursor.get());
         word == Word::new(self.slots.lap(position), EMPTY)
     }

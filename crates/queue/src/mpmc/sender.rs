@@ -3,11 +3,11 @@
 use super::ring::{Jam, KEEP_OPEN, Mpmc, Run};
 use super::{Statistics, TASKS};
 use crate::error::{JoinError, SendError, SendSliceError, SendTimeoutError, TrySendError};
+use crate::hint::Hint;
 use crate::word::Suspicion;
 use crate::{RECEIVERS, SENDERS};
 use shmkit_segment::{PeerId, Plain, Role, Segment, Sides};
 use shmkit_sync::Deadline;
-use std::cell::Cell;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -17,7 +17,7 @@ pub struct Sender<T: Plain> {
     sides: Sides,
     queue: Mpmc<T>,
     me: PeerId,
-    cursor: Cell<u64>,
+    cursor: Hint,
     suspicion: Suspicion,
 }
 
@@ -31,7 +31,7 @@ impl<T: Plain> Sender<T> {
     pub(super) fn with(role: Role<Mpmc<T>>) -> Self {
         let segment = role.segment();
         let (sides, queue, me) = (segment.sides(), segment.object().clone(), segment.me());
-        Self { role, sides, queue, me, cursor: Cell::new(0), suspicion: Suspicion::default() }
+        Self { role, sides, queue, me, cursor: Hint::default(), suspicion: Suspicion::default() }
     }
 
     /// Sends `value` if there is room. Never blocks.
@@ -266,7 +266,7 @@ impl<T: Plain> Sender<T> {
     /// Whether no message seems to be waiting: a hint like [`len`](Self::len).
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        !self.queue.has_message(&Cell::new(0))
+        !self.queue.has_message(&Hint::default())
     }
 
     /// Whether there seems to be no room: a hint, outdated when it is returned.
