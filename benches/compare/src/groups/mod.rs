@@ -3,6 +3,7 @@
 //! To add one: a function that returns a [`Group`], in the file of its family or in a new one, and a line in [`all`]. A new rival needs its
 //! ends in [`rivals`](crate::rivals). What a group is compared to must come before it.
 
+mod buffer;
 mod growth;
 mod latency;
 mod mpmc;
@@ -14,7 +15,14 @@ use crate::options::Options;
 
 /// Every group there is.
 pub fn all(options: &Options) -> Vec<Group> {
-    let families = [spsc::groups(), mpmc::groups(), one_way::groups(), latency::groups(options), growth::groups()];
+    let families = [
+        spsc::groups(),
+        mpmc::groups(),
+        one_way::groups(),
+        latency::groups(options),
+        buffer::groups(),
+        growth::groups(),
+    ];
     families.into_iter().flatten().collect()
 }
 

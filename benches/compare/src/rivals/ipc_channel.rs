@@ -1,13 +1,16 @@
 //! `ipc-channel` between processes, which meet as its documentation shows: one makes a one-shot server, and the other connects to its name.
+//!
+//! Buffers are its regions of shared memory: each message makes one, filled from end to end, and the receiver maps it.
 
+use super::in_place::{InPlace, read, write};
 use crate::peers::backoff::until;
 use crate::peers::flow::{Inlet, Outlet};
 use crate::peers::processes::Ticket;
 use crate::peers::shared::{Shared, Words};
 use crate::peers::trip::Duplex;
 use anyhow::{Context, Result, ensure};
-use ipc_channel::ipc::{IpcOneShotServer, IpcReceiver, IpcSender};
-use serde::{Deserialize, Serialize};
+use ipc_channel::ipc::{IpcOneShotServer, IpcReceiver, IpcSender, IpcSharedMemory};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::ops::Range;
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 
@@ -54,13 +57,34 @@ pub fn channel() -> Result<(SendEnd, ReceiveEnd)> {
     Ok((SendEnd(name.clone()), ReceiveEnd(name)))
 }
 
+/// The same with buffers of so many bytes each.
+pub fn buffers(length: usize) -> Result<(InPlace<SendEnd>, InPlace<ReceiveEnd>)> {
+    let (sender, receiver) = channel()?;
+    Ok((InPlace { end: sender, length }, InPlace { end: receiver, length }))
+}
+
+impl SendEnd {
+    fn connect<T: Serialize>(self, hello: T) -> Result<IpcSender<T>> {
+        let sender = IpcSender::connect(self.0.wait()?)?;
+        sender.send(hello)?;
+        Ok(sender)
+    }
+}
+
+impl ReceiveEnd {
+    /// The receiver, and the first message.
+    fn accept<T: Serialize + DeserializeOwned>(self) -> Result<(IpcReceiver<T>, T)> {
+        let (server, name) = IpcOneShotServer::new()?;
+        self.0.post(&name)?;
+        Ok(server.accept()?)
+    }
+}
+
 impl Ticket for SendEnd {
     type End = IpcSender<u64>;
 
     fn open(self) -> Result<IpcSender<u64>> {
-        let sender = IpcSender::connect(self.0.wait()?)?;
-        sender.send(HELLO)?;
-        Ok(sender)
+        self.connect(HELLO)
     }
 }
 
@@ -68,11 +92,27 @@ impl Ticket for ReceiveEnd {
     type End = IpcReceiver<u64>;
 
     fn open(self) -> Result<IpcReceiver<u64>> {
-        let (server, name) = IpcOneShotServer::new()?;
-        self.0.post(&name)?;
-        let (receiver, hello) = server.accept()?;
+        let (receiver, hello) = self.accept()?;
         ensure!(hello == HELLO, "{hello} came before anything was sent");
         Ok(receiver)
+    }
+}
+
+impl Ticket for InPlace<SendEnd> {
+    type End = InPlace<IpcSender<IpcSharedMemory>>;
+
+    fn open(self) -> Result<Self::End> {
+        Ok(InPlace { end: self.end.connect(IpcSharedMemory::from_bytes(&[]))?, length: self.length })
+    }
+}
+
+impl Ticket for InPlace<ReceiveEnd> {
+    type End = InPlace<IpcReceiver<IpcSharedMemory>>;
+
+    fn open(self) -> Result<Self::End> {
+        let (receiver, hello) = self.end.accept::<IpcSharedMemory>()?;
+        ensure!(hello.is_empty(), "{} bytes came before anything was sent", hello.len());
+        Ok(InPlace { end: receiver, length: self.length })
     }
 }
 
@@ -88,6 +128,27 @@ impl Inlet for IpcReceiver<u64> {
     fn receive(&mut self, count: u64, mut take: impl FnMut(u64)) {
         for _ in 0..count {
             take(self.recv().expect("the sender lives"));
+        }
+    }
+}
+
+impl Outlet for InPlace<IpcSender<IpcSharedMemory>> {
+    fn send_all(&mut self, values: Range<u64>) {
+        for value in values {
+            let mut region = IpcSharedMemory::from_byte(0, self.length);
+            // SAFETY: the region was made here, and nobody else has it before it is sent.
+            write(unsafe { region.deref_mut() }, value);
+            self.end.send(region).expect("the receiver lives");
+        }
+    }
+}
+
+impl Inlet for InPlace<IpcReceiver<IpcSharedMemory>> {
+    fn receive(&mut self, count: u64, mut take: impl FnMut(u64)) {
+        for _ in 0..count {
+            // The region goes when it is dropped.
+            let region = self.end.recv().expect("the sender lives");
+            take(read(&region, self.length));
         }
     }
 }

@@ -2,12 +2,14 @@
 
 pub mod channels;
 pub mod iceoryx;
+pub mod in_place;
 pub mod ipc_channel;
 pub mod limits;
 pub mod pipe;
 pub mod rings;
 pub mod shmkit;
 pub mod shmkit_batch;
+pub mod shmkit_buffer;
 pub mod shmkit_sizes;
 pub mod unix_socket;
 pub mod vyukov;
