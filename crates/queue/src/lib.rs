@@ -39,6 +39,8 @@
 
 pub mod buffer;
 mod error;
+#[cfg(all(feature = "async", not(loom)))]
+mod futures;
 mod hint;
 pub mod mpmc;
 pub mod spsc;

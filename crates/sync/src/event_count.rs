@@ -184,53 +184,89 @@ impl EventCount {
     pub fn wait_until<R>(
         &self,
         deadline: Deadline,
-        mut attempt: impl FnMut() -> Option<R>,
-        more: impl FnOnce() -> bool,
-        mut idle: impl FnMut(),
+        attempt: impl FnMut() -> Option<R>,
+        more: impl Fn() -> bool,
+        idle: impl FnMut(),
     ) -> Option<R> {
-        let mut spin = Spin::new();
-        while spin.again() {
-            if let Some(result) = attempt() {
-                return Some(result);
+        wait_for_any(&mut [Armed::new(self)], deadline, attempt, |_| more(), idle)
+    }
+
+    /// The word, for who sleeps on behalf of others.
+    #[cfg(feature = "async")]
+    pub(crate) fn futex(&self) -> &Futex {
+        &self.word
+    }
+
+    /// Sets W, and says what the word is then. A fence and a look at the condition must follow before anybody sleeps.
+    pub(crate) fn arm(&self) -> u32 {
+        let mut word = self.word.load(Ordering::Relaxed);
+        while word & W == 0 {
+            let armed = word & !CALLED | W;
+            // Relaxed: the fence that follows orders it before the look.
+            match self.word.compare_exchange(word, armed, Ordering::Relaxed, Ordering::Relaxed) {
+                Ok(_) => return armed,
+                Err(found) => word = found,
             }
         }
-        let mut naps = Naps::new();
-        let mut slept = false;
-        // The word with which a first sleep has passed undisturbed.
-        let mut settled = None;
-        loop {
-            let mut word = self.word.load(Ordering::Relaxed);
-            if word & W == 0 {
-                // Relaxed: the fence below orders it before the attempt.
-                let armed = word & !CALLED | W;
-                if self.word.compare_exchange(word, armed, Ordering::Relaxed, Ordering::Relaxed).is_err() {
-                    continue;
-                }
-                word = armed;
-            }
-            // Before the attempt, so that there is one after the deadline.
-            let remaining = deadline.remaining();
-            // Pairs with what was written before `notify`.
-            fence(Ordering::SeqCst);
-            if let Some(result) = attempt() {
-                if slept && more() {
-                    self.notify_one();
-                }
-                return Some(result);
-            }
-            let is_first = settled != Some(word);
-            let nap = if is_first { Naps::UNSETTLED } else { naps.next() };
-            let nap = match remaining {
-                Some(Duration::ZERO) => return None,
-                Some(remaining) => nap.min(remaining),
-                None => nap,
-            };
-            match self.word.sleep(word, nap) {
-                Sleep::Woken => slept = true,
-                Sleep::TimedOut if is_first => settled = Some(word),
-                Sleep::TimedOut => idle(),
-                Sleep::Again => {}
-            }
+        word
+    }
+}
+
+/// An event count that somebody waits for.
+pub(crate) struct Armed<'a> {
+    event: &'a EventCount,
+    /// With which it was armed.
+    word: u32,
+    /// With which a first sleep has passed undisturbed.
+    settled: Option<u32>,
+}
+
+impl<'a> Armed<'a> {
+    pub(crate) fn new(event: &'a EventCount) -> Self {
+        Self { event, word: 0, settled: None }
+    }
+}
+
+/// [`EventCount::wait_until`] for what any of several event counts is notified of. `more` is asked of each, by its number.
+pub(crate) fn wait_for_any<R>(
+    events: &mut [Armed<'_>],
+    deadline: Deadline,
+    mut attempt: impl FnMut() -> Option<R>,
+    more: impl Fn(usize) -> bool,
+    mut idle: impl FnMut(),
+) -> Option<R> {
+    let mut spin = Spin::new();
+    while spin.again() {
+        if let Some(result) = attempt() {
+            return Some(result);
+        }
+    }
+    let mut naps = Naps::new();
+    let mut slept = false;
+    loop {
+        // All of them, each time: a sleep on several words may have taken the wake-ups of more than one.
+        events.iter_mut().for_each(|armed| armed.word = armed.event.arm());
+        // Before the attempt, so that there is one after the deadline.
+        let remaining = deadline.remaining();
+        // Pairs with what was written before `notify`.
+        fence(Ordering::SeqCst);
+        if let Some(result) = attempt() {
+            let concerned = events.iter().enumerate().filter(|(index, _)| slept && more(*index));
+            concerned.for_each(|(_, armed)| armed.event.notify_one());
+            return Some(result);
+        }
+        let is_first = events.iter().any(|armed| armed.settled != Some(armed.word));
+        let nap = if is_first { Naps::UNSETTLED } else { naps.next() };
+        let nap = match remaining {
+            Some(Duration::ZERO) => return None,
+            Some(remaining) => nap.min(remaining),
+            None => nap,
+        };
+        match Futex::sleep_any(events.iter().map(|armed| (&armed.event.word, armed.word)), nap) {
+            Sleep::Woken => slept = true,
+            Sleep::TimedOut if is_first => events.iter_mut().for_each(|armed| armed.settled = Some(armed.word)),
+            Sleep::TimedOut => idle(),
+            Sleep::Again => {}
         }
     }
 }

@@ -4,6 +4,13 @@
 //!
 //! With the feature `portable`, the kernel knows nothing of the word, and events take its part (see event).
 
+#[cfg(not(loom))]
+use crate::Deadline;
+#[cfg(not(loom))]
+use shmkit_segment::primitive::Ordering;
+#[cfg(not(loom))]
+use std::{thread, time::Duration};
+
 #[cfg(not(any(loom, feature = "portable")))]
 pub(crate) use kernel::Futex;
 #[cfg(loom)]
@@ -23,11 +30,30 @@ pub(crate) enum Sleep {
     Again,
 }
 
+/// Looks at the words until one is not as expected, at least every millisecond.
+#[cfg(not(loom))]
+#[cold]
+fn look_often<'a>(words: impl Iterator<Item = (&'a Futex, u32)> + Clone, timeout: Duration) -> Sleep {
+    let deadline = Deadline::after(timeout);
+    let mut nap = Duration::from_micros(50);
+    while words.clone().all(|(futex, expected)| futex.load(Ordering::Relaxed) == expected) {
+        let remaining = deadline.remaining().unwrap_or(Duration::MAX);
+        if remaining.is_zero() {
+            return Sleep::TimedOut;
+        }
+        thread::sleep(nap.min(remaining));
+        nap = (nap * 2).min(Duration::from_millis(1));
+    }
+    // Nobody was called: as if the kernel had found the word to be another.
+    Sleep::Again
+}
+
 #[cfg(not(any(loom, feature = "portable")))]
 mod kernel {
-    use super::Sleep;
+    use super::{Sleep, look_often};
     use rustix::io::Errno;
-    use rustix::thread::futex::{self, Flags};
+    use rustix::thread::futex::{self, Flags, Wait, WaitFlags, WaitPtr, WaitvFlags};
+    use rustix::time::{ClockId, Timespec, clock_gettime};
     use shmkit_segment::primitive::{AtomicU32, futex_word};
     use shmkit_segment::{crash, shared};
     use std::ops::Deref;
@@ -53,6 +79,41 @@ mod kernel {
             }
         }
 
+        /// Sleeps while each word is as expected, for at most `timeout`. Who is woken may have taken the wake-ups of several words at once.
+        ///
+        /// The kernel takes up to 128 words. More of them are looked at every millisecond.
+        #[cfg_attr(crash_points, track_caller)]
+        pub(crate) fn sleep_any<'a>(
+            mut words: impl ExactSizeIterator<Item = (&'a Self, u32)> + Clone,
+            timeout: Duration,
+        ) -> Sleep {
+            const MOST: usize = 128;
+            let count = words.len();
+            if count == 1 {
+                return words.next().map_or(Sleep::Again, |(futex, expected)| futex.sleep(expected, timeout));
+            }
+            crash::site("futex waitv");
+            if count > MOST {
+                return look_often(words, timeout);
+            }
+            let mut waits = [Wait::new(); MOST];
+            for (wait, (futex, expected)) in waits.iter_mut().zip(words.clone()) {
+                wait.val = u64::from(expected);
+                wait.uaddr = WaitPtr::new(futex_word(&futex.word).as_ptr().cast());
+                wait.flags = WaitFlags::SIZE_U32;
+            }
+            // This call takes a point in time.
+            let now = clock_gettime(ClockId::Monotonic);
+            let end = Timespec::try_from(timeout).ok().and_then(|timeout| now.checked_add(timeout));
+            match futex::waitv(&waits[..count], WaitvFlags::empty(), end.as_ref(), ClockId::Monotonic) {
+                Ok(_) => Sleep::Woken,
+                Err(Errno::TIMEDOUT) => Sleep::TimedOut,
+                // Kernels before 5.16, and containers that do not let the call through.
+                Err(Errno::NOSYS | Errno::PERM) => look_often(words, timeout),
+                Err(_) => Sleep::Again,
+            }
+        }
+
         /// Wakes at most `count` sleepers, and says how many.
         #[cfg_attr(crash_points, track_caller)]
         pub(crate) fn wake(&self, count: u32) -> usize {
@@ -74,7 +135,7 @@ mod kernel {
 
 #[cfg(all(feature = "portable", not(loom)))]
 mod portable {
-    use super::Sleep;
+    use super::{Sleep, look_often};
     use crate::Deadline;
     use crate::event::Event;
     use shmkit_segment::primitive::{AtomicU32, Ordering};
@@ -121,6 +182,19 @@ mod portable {
                 }
             }
             Sleep::Woken
+        }
+
+        /// Sleeps while each word is as expected, for at most `timeout`: looks at them again and again, as there is no event for several.
+        #[cfg_attr(crash_points, track_caller)]
+        pub(crate) fn sleep_any<'a>(
+            mut words: impl ExactSizeIterator<Item = (&'a Self, u32)> + Clone,
+            timeout: Duration,
+        ) -> Sleep {
+            if words.len() == 1 {
+                return words.next().map_or(Sleep::Again, |(futex, expected)| futex.sleep(expected, timeout));
+            }
+            crash::site("futex waitv");
+            look_often(words, timeout)
         }
 
         /// Wakes all sleepers, however many were asked for: those for whom there is nothing sleep again. So none sleeps on; it says 0.
@@ -208,6 +282,15 @@ mod modelled {
             *bucket += 1;
             drop(self.sleepers.wait(bucket).expect("no thread panics in here"));
             Sleep::Woken
+        }
+
+        /// Models sleep on one word.
+        pub(crate) fn sleep_any<'a>(
+            mut words: impl ExactSizeIterator<Item = (&'a Self, u32)> + Clone,
+            timeout: Duration,
+        ) -> Sleep {
+            assert_eq!(words.len(), 1, "there is no model of sleeping on several words");
+            words.next().map_or(Sleep::Again, |(futex, expected)| futex.sleep(expected, timeout))
         }
 
         pub(crate) fn wake(&self, count: u32) -> usize {

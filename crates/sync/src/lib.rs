@@ -1,6 +1,7 @@
 //! Waiting and locking across processes, robust to the death of any of them.
 //!
 //! - [`EventCount`]: the one way in which anything in this toolkit sleeps. No system call and no read-modify-write when nobody does.
+//! - [`Select`]: waiting for one of several things, of whatever crate.
 //! - [`Semaphore`]: permits that come back when their holder dies.
 //!
 //! ```
@@ -26,14 +27,24 @@
 #![deny(unsafe_code)]
 
 mod deadline;
+#[cfg(all(feature = "async", not(loom)))]
+mod descriptors;
 #[cfg(all(feature = "portable", not(loom)))]
 mod event;
 mod event_count;
 mod futex;
+#[cfg(all(feature = "async", not(loom)))]
+mod future;
 mod patience;
+mod select;
 mod semaphore;
+#[cfg(all(feature = "async", not(loom)))]
+mod watcher;
 
 pub use deadline::Deadline;
 pub use event_count::EventCount;
+#[cfg(all(feature = "async", not(loom)))]
+pub use future::{Waiter, until};
+pub use select::{Condition, Select, Watch};
 pub use semaphore::{AcquireError, AcquireTimeoutError, Permit, Semaphore, TryAcquireError};
 pub use shmkit_segment::Error;

@@ -58,6 +58,8 @@
 //! Nobody waits for it as long as there are free buffers: the queue is lock-free in the strict sense.
 
 mod error;
+#[cfg(all(feature = "async", not(loom)))]
+mod futures;
 mod lease;
 mod loan;
 mod receiver;
@@ -65,6 +67,7 @@ mod ring;
 mod sender;
 mod settings;
 mod statistics;
+mod watch;
 
 pub use error::{DecodeError, SendError, SendTimeoutError, TrySendError};
 pub use lease::Lease;

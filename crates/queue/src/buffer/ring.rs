@@ -284,6 +284,11 @@ impl Buffers {
         self.tags.len()
     }
 
+    #[inline]
+    pub(super) fn has_several_sizes(&self) -> bool {
+        self.classes.len() > 1
+    }
+
     /// Messages in the ring. Exact if nobody is at it meanwhile.
     pub(super) fn len(&self) -> usize {
         let tail = self.first_unfilled();
@@ -378,10 +383,10 @@ impl Buffers {
         // Release pairs with the acquire in `try_claim`.
         self.tags[claim.buffer].word.store(Word::new(generation, FREE).0, Ordering::Release);
         // Those who wait for room want different sizes, if there are several, and the first to be woken need not be one whom this buffer helps.
-        if self.classes.len() == 1 {
-            self.ends.space.notify_one();
-        } else {
+        if self.has_several_sizes() {
             self.ends.space.notify_all();
+        } else {
+            self.ends.space.notify_one();
         }
     }
 

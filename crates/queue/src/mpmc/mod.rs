@@ -47,11 +47,14 @@
 //! has left, the other receivers are not told so before its message is acknowledged. On its way out, as the last of its side or as a reaper, it delays the news of that. Anywhere else
 //! it delays nobody. This queue is therefore not lock-free in the strict sense; [`buffer`](crate::buffer) is.
 
+#[cfg(all(feature = "async", not(loom)))]
+mod futures;
 mod receiver;
 mod ring;
 mod sender;
 mod statistics;
 mod task;
+mod watch;
 
 pub use receiver::Receiver;
 pub use ring::Mpmc;

@@ -528,6 +528,19 @@ impl<T: Plain> Mpmc<T> {
         [FULL, TOMB].map(|state| Word::new(self.slots.lap(position), state)).contains(&word)
     }
 
+    /// Whether there is a message whose receiver has died, unless there was none after the sweeps that `seen` stands for.
+    pub(super) fn has_orphan(&self, seen: &Hint) -> bool {
+        let sweeps = self.ends.orphans.load(Ordering::Acquire).wrapping_add(1);
+        if seen.get() == sweeps {
+            return false;
+        }
+        let is_there = (0..self.capacity()).any(|index| self.word(index).state() == ORPHAN);
+        if !is_there {
+            seen.set(sweeps);
+        }
+        is_there
+    }
+
     /// Whether there is room for a message.
     pub(super) fn has_room(&self, cursor: &Hint) -> bool {
         let (position, word) = self.first_unclaimed(cursor.get());

@@ -229,26 +229,28 @@ impl<T: Plain> Sender<T> {
     }
 
     fn join_until(&self, deadline: Deadline) -> Result<(), JoinError> {
-        let segment = self.role.segment();
-        let attempt = || {
-            if self.role.is_moved() {
-                return Some(Err(JoinError::Moved));
-            }
-            // Nobody will receive what is left: seen *before* the look at what is left.
-            let gone = self.sides.is_closed(RECEIVERS) && self.queue.flags & KEEP_OPEN == 0;
-            // What is received is counted as in hand before its slot is EMPTY, so that it is seen in one place or the other; what is sent by who has
-            // something in hand moves the tail before that is put down.
-            let (tail, _) = self.queue.first_unclaimed(0);
-            let is_done = self.queue.is_drained() && segment.is_nothing_in_hand(TASKS);
-            match is_done && self.queue.first_unclaimed(0).0 == tail {
-                true => Some(Ok(())),
-                false if gone && !self.queue.is_drained() => Some(Err(JoinError::Disconnected)),
-                false => None,
-            }
-        };
-        let idle = || segment.look_after_peers();
+        let idle = || self.role.segment().look_after_peers();
         // Everybody is woken, so there is no baton to pass.
-        self.queue.ends.drained.wait_until(deadline, attempt, || false, idle).unwrap_or(Err(JoinError::Timeout))
+        let outcome = self.queue.ends.drained.wait_until(deadline, || self.try_join(), || false, idle);
+        outcome.unwrap_or(Err(JoinError::Timeout))
+    }
+
+    /// `None` if something is under way.
+    pub(super) fn try_join(&self) -> Option<Result<(), JoinError>> {
+        if self.role.is_moved() {
+            return Some(Err(JoinError::Moved));
+        }
+        // Nobody will receive what is left: seen *before* the look at what is left.
+        let gone = self.sides.is_closed(RECEIVERS) && self.queue.flags & KEEP_OPEN == 0;
+        // What is received is counted as in hand before its slot is EMPTY, so that it is seen in one place or the other; what is sent by who has
+        // something in hand moves the tail before that is put down.
+        let (tail, _) = self.queue.first_unclaimed(0);
+        let is_done = self.queue.is_drained() && self.role.segment().is_nothing_in_hand(TASKS);
+        match is_done && self.queue.first_unclaimed(0).0 == tail {
+            true => Some(Ok(())),
+            false if gone && !self.queue.is_drained() => Some(Err(JoinError::Disconnected)),
+            false => None,
+        }
     }
 
     /// How many messages the queue holds at most.

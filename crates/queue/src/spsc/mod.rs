@@ -84,10 +84,13 @@
 //! [`SendError::Disconnected`]: crate::SendError::Disconnected
 //! [`Segment::sole_role`]: shmkit_segment::Segment::sole_role
 
+#[cfg(all(feature = "async", not(loom)))]
+mod futures;
 mod lease;
 mod receiver;
 mod reservation;
 mod sender;
+mod watch;
 
 use crate::{RECEIVERS, SENDERS};
 use shmkit_segment::primitive::{AtomicU32, AtomicU64, Ordering};

@@ -284,7 +284,7 @@ impl<T: Plain> Receiver<T> {
 
     /// How many messages a lease of `most` gets.
     #[inline]
-    fn leased(&self, most: usize) -> Result<usize, TryRecvError> {
+    pub(super) fn leased(&self, most: usize) -> Result<usize, TryRecvError> {
         if most == 0 { Ok(0) } else { self.messages(most).map(|messages| most.min(messages as usize)) }
     }
 

@@ -288,7 +288,7 @@ impl<T: Plain> Sender<T> {
 
     /// How many places a reservation of `most` gets.
     #[inline]
-    fn places(&self, most: usize) -> Result<usize, TrySendError<()>> {
+    pub(super) fn places(&self, most: usize) -> Result<usize, TrySendError<()>> {
         if most == 0 { Ok(0) } else { self.room_for(most).map(|room| most.min(room as usize)) }
     }
 

@@ -1,0 +1,67 @@
+//! What can be waited for, apart from the ends.
+
+use super::{Receiver, Sender, Spsc};
+use crate::{RECEIVERS, SENDERS};
+use shmkit_segment::primitive::Ordering;
+use shmkit_segment::{Plain, Segment, Side};
+use shmkit_sync::{Condition, EventCount, Watch};
+use std::sync::Arc;
+
+impl<T: Plain> Receiver<T> {
+    /// Messages to receive, as something to wait for beside others: see [`Select`](shmkit_sync::Select). What is leased counts until it is acknowledged.
+    #[must_use]
+    pub fn watch(&self) -> Watch {
+        Arc::new(Messages(Arc::clone(self.segment())))
+    }
+}
+
+impl<T: Plain> Sender<T> {
+    /// Room for messages, as something to wait for beside others: see [`Select`](shmkit_sync::Select).
+    #[must_use]
+    pub fn watch(&self) -> Watch {
+        Arc::new(Room(Arc::clone(self.segment())))
+    }
+}
+
+struct Messages<T: Plain>(Arc<Segment<Spsc<T>>>);
+
+impl<T: Plain> Condition for Messages<T> {
+    fn event(&self) -> &EventCount {
+        &self.0.object().ends.data
+    }
+
+    fn is_met(&self) -> bool {
+        is_over(&self.0, SENDERS) || used(self.0.object()) != 0
+    }
+
+    fn look_after_peers(&self) {
+        self.0.look_after_peers();
+    }
+}
+
+struct Room<T: Plain>(Arc<Segment<Spsc<T>>>);
+
+impl<T: Plain> Condition for Room<T> {
+    fn event(&self) -> &EventCount {
+        &self.0.object().ends.space
+    }
+
+    fn is_met(&self) -> bool {
+        is_over(&self.0, RECEIVERS) || used(self.0.object()) != self.0.object().values.capacity()
+    }
+
+    fn look_after_peers(&self) {
+        self.0.look_after_peers();
+    }
+}
+
+/// How many messages there are. Positions that make no sense give some number that is neither none nor all: whoever tries is told.
+fn used<T: Plain>(queue: &Spsc<T>) -> u64 {
+    let head = queue.ends.head.position.load(Ordering::Acquire);
+    queue.ends.tail.load(Ordering::Acquire).wrapping_sub(head)
+}
+
+/// Whether nobody has the other end any more, and nobody will, or this process is a fork.
+fn is_over<T: Plain>(segment: &Segment<Spsc<T>>, role: usize) -> bool {
+    segment.side(role) == Side::Closed && !segment.object().is_kept_open || segment.is_defunct()
+}
