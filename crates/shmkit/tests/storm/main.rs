@@ -13,6 +13,7 @@ mod board;
 mod hand;
 mod others;
 mod queues;
+mod soak;
 mod spsc;
 
 use board::Board;
