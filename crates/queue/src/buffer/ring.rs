@@ -521,16 +521,20 @@ impl Buffers {
         self.look(&self.ends.head, |found, ahead| ahead > 1 || ahead == 1 && is_dead(found))
     }
 
-    /// The first position from `index` on that is not to be stepped over, and whether its cell is filled. After a lap it is where it is.
+    /// The first position from `index` on that is not to be stepped over, and whether its cell is filled.
+    ///
+    /// The index is asked at each step, since others may go round while this one looks. It is less than a lap behind what it points to, unless a peer wrote it.
     fn look(&self, index: &AtomicU64, over: impl Fn(CellWord, i64) -> bool) -> (u64, bool) {
-        let mut position = index.load(Ordering::Acquire);
-        for _ in 0..=self.cells.capacity() {
+        let mut known = index.load(Ordering::Acquire);
+        let mut position = known;
+        while position.wrapping_sub(known) <= self.cells.capacity() {
             let found = CellWord(self.cells.at(position).load(Ordering::Acquire));
             let ahead = found.ahead_of(self.cells.lap(position));
             if !over(found, ahead) {
                 return (position, ahead > 0);
             }
-            position = position.wrapping_add(1);
+            known = index.load(Ordering::Acquire);
+            position = position.wrapping_add(1).max(known);
         }
         (position, false)
     }

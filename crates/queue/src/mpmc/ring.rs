@@ -566,19 +566,21 @@ impl<T: Plain> Mpmc<T> {
         self.look(&self.ends.tail, position, |word, ahead| ahead > 0 || ahead == 0 && word.state() != EMPTY)
     }
 
-    /// The first position from `position` and `index` on that is not to be stepped over, and its word. After a lap it is where it is.
+    /// The first position from `position` and `index` on that is not to be stepped over, and its word.
+    ///
+    /// The index is asked at each step, since others may go round while this one looks. It is less than a lap behind what it points to, unless a peer wrote it.
     fn look(&self, index: &AtomicU64, position: u64, over: impl Fn(Word, i64) -> bool) -> (u64, Word) {
-        let mut position = position.max(index.load(Ordering::Acquire));
-        let mut word = self.word(position);
-        for _ in 0..self.capacity() {
+        let mut known = index.load(Ordering::Acquire);
+        let mut position = position.max(known);
+        loop {
+            let word = self.word(position);
             let ahead = word.ahead_of(self.slots.lap(position));
-            if !over(word, ahead) {
-                break;
+            if !over(word, ahead) || position.saturating_sub(known) > self.capacity() {
+                return (position, word);
             }
-            position = position.wrapping_add(if ahead > 0 { 1 } else { word.run() });
-            word = self.word(position);
+            known = index.load(Ordering::Acquire);
+            position = position.wrapping_add(if ahead > 0 { 1 } else { word.run() }).max(known);
         }
-        (position, word)
     }
 
     /// Whether nothing is being sent, received, or waiting to be delivered, for the first time or again.
