@@ -6,7 +6,7 @@
 //! |---|---|---|
 //! | FREE(g) | nobody's | any sender: CAS → OWNED(g, itself) |
 //! | OWNED(g, o) | `o` writes a message | `o`: store → READY(g, o), or FREE(g) if it thinks better of it; reaper of `o`: CAS → FREE(g) |
-//! | READY(g, o) | a message; `o` puts it into the ring, if it is not there yet | any receiver that found it there: CAS → TAKEN(g, itself); reaper of `o`, if it is not there: CAS → READY(g+1, reaper) |
+//! | READY(g, o) | a message; `o` puts it into the ring, if it is not there yet | any receiver that found it there: CAS → TAKEN(g, itself); reaper of `o`, if it is not there: CAS → READY(g, reaper) |
 //! | TAKEN(g, o) | `o` reads it, for as long as it likes | `o`: store → FREE(g+1), or READY(g+1, o) to give it back; reaper of `o`: CAS → READY(g+1, reaper) |
 //!
 //! The ring has a cell for each buffer at least. Its cells are filled one after the other, round and round:
@@ -31,9 +31,9 @@
 //! are neighbours: all from the first one to the last that was filled. Each refers to another buffer, which is READY; and the one that is about to be published is READY too, and in no
 //! cell yet. So fewer are alive than there are buffers, hence than there are cells, and the cell after the last that was filled is dead.
 //!
-//! This needs that a reference tells its generation. A cell is overwritten within a lap, which has at most 2¹⁴ cells; a buffer's generation grows by one each time that it is published,
-//! and by one for each death of a peer that was just publishing it. So the 15 bits in a cell tell the generations apart that can be met in one lap, unless 2¹⁴ peers die meanwhile.
-//! (Thinking better of it does not make a new generation, for this reason.) The turn has 35 bits: a delayed exchange does harm only if it hits the same cell exactly 2³⁵ laps later.
+//! This needs that a reference tells its generation. A cell is overwritten within a lap, which has at most 2¹⁴ cells; a buffer's generation grows by one for each time that it is published,
+//! so the 15 bits in a cell tell all generations apart that can be met in one lap. (Thinking better of it does not make a new generation, for this reason, nor does the reaper of who was
+//! just publishing.) The turn has 35 bits: a delayed exchange does harm only if it hits the same cell exactly 2³⁵ laps later.
 //!
 //! # Why a kill at any step loses nothing
 //!
@@ -256,11 +256,15 @@ impl Object for Buffers {
             if word.owner() != dead {
                 continue;
             }
-            let generation = word.turn();
+            let generation = match word.state() {
+                // It comes again beside its cell, which is dead and must stay so.
+                TAKEN => word.turn() + 1,
+                _ => word.turn(),
+            };
             let swept = match word.state() {
                 OWNED => Word::new(generation, FREE),
                 READY if in_ring[buffer / 64] >> (buffer % 64) & 1 != 0 => continue,
-                READY | TAKEN => Word::owned(generation + 1, READY, reaper),
+                READY | TAKEN => Word::owned(generation, READY, reaper),
                 _ => continue,
             };
             // Fails if a receiver took it just now.
@@ -268,7 +272,7 @@ impl Object for Buffers {
                 && swept.state() == READY
             {
                 // In a corrupt queue there is nothing more to be done for it.
-                let _ = self.publish_again(Claim { buffer, generation: generation + 1 }, &Hint::default());
+                let _ = self.publish_again(Claim { buffer, generation }, &Hint::default());
             }
         }
     }
