@@ -4,7 +4,7 @@
 //! |---|---|---|---|
 //! | [`spsc`] | one, one | a [`Plain`] value | the highest rate between two processes |
 //! | [`mpmc`] | any, any | a [`Plain`] value | work that many produce and many consume |
-//! | [`buffer`] | any, any | bytes, up to a size fixed per queue | large or variable messages, read in place, held for long |
+//! | [`buffer`] | any, any | bytes of any length up to that of the largest buffer; what serde knows | large or variable messages, read in place, held for long |
 //!
 //! ```
 //! use shmkit_queue::{TryRecvError, mpmc};
@@ -19,7 +19,32 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! The handles can be passed to child processes as arguments (see `shmkit-process`), and are `Send`.
+//! The handles can be passed to child processes as arguments (see `shmkit-process`), and are `Send`; those of `mpmc` and `buffer` are `Sync` as well, though a clone for each
+//! thread is faster.
+//!
+//! # One of several
+//!
+//! ```
+//! use shmkit_queue::mpmc;
+//! use shmkit_sync::Select;
+//!
+//! let (sender, orders) = mpmc::channel::<u64>(64)?;
+//! let (_other, cancellations) = mpmc::channel::<u64>(64)?;
+//! sender.send(7)?;
+//!
+//! let mut select = Select::new();
+//! let of_orders = select.add(orders.watch());
+//! let of_cancellations = select.add(cancellations.watch());
+//! match select.wait() {
+//!     it if it == of_orders => assert_eq!(orders.try_recv(), Ok(7)),
+//!     it if it == of_cancellations => {}
+//!     _ => unreachable!("there are two"),
+//! }
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! With the feature `async`, descriptors can be waited for beside them, and all that waits has a form for futures, which any runtime can poll: `recv_async`, `send_async`, `stream`,
+//! `sink` and more. They can be dropped at any await, without a loss.
 //!
 //! # Guarantees, for all three
 //!
@@ -27,7 +52,7 @@
 //! - A message is received once, unless its receiver is killed before it has acknowledged it; then it is delivered again, to another. (On
 //!   `spsc`, which has one receiver, to its successor, if it was [leased](spsc::Receiver::lease).)
 //! - Nobody waits for a dead process for longer than about 50 ms.
-//! - No system call except to sleep, and to wake somebody who does. No allocation and no thread after creation.
+//! - No system call except to sleep, and to wake somebody who does. No allocation after creation, and no thread, but the one that sleeps for futures when one has to wait.
 //!
 //! # Limits
 //!

@@ -34,7 +34,7 @@ impl<'a, O: Object> Loan<'a, O> {
 
     /// Sends the message.
     ///
-    /// Costs an exchange for the message's place in the queue, one to move the index, and a system call if somebody must be woken.
+    /// Costs an exchange for the message's place in the queue, and a system call if somebody must be woken.
     ///
     /// # Errors
     /// [`SendError::Disconnected`] if nobody receives any more; [`SendError::Moved`] in a fork; [`SendError::Corrupt`].

@@ -36,8 +36,8 @@
 //!
 //! | | read-modify-writes | fences | system calls |
 //! |---|---|---|---|
-//! | `loan` and `send`, nobody asleep | 3 | 0 | 0 |
-//! | `recv` and `ack`, nobody asleep | 3 | 0 | 0 |
+//! | `loan` and `send`, nobody asleep | 2, and 1 more every 16th time | 0 | 0 |
+//! | `recv` and `ack`, nobody asleep | 1, and 1 more every 16th time | 0 | 0 |
 //! | waking somebody | 1 more | | 1 |
 //!
 //! A buffer takes 32 bytes or so beside its content, which starts on a multiple of 64. Finding a free one looks at one word after the other, from where the last one was
