@@ -31,8 +31,7 @@ fn it_names_what_is_ready_of_any_kind_and_side() {
     to_buffer.send(&[1]).unwrap();
     assert_eq!(select.wait(), 2);
 
-    let mut select = Select::new();
-    [to_spsc.watch(), to_mpmc.watch(), to_buffer.watch()].map(|watch| select.add(watch));
+    let mut select = Select::from_iter([to_spsc.watch(), to_mpmc.watch(), to_buffer.watch()]);
     to_spsc.send(1).unwrap();
     to_mpmc.send(1).unwrap();
     assert_eq!(select.try_wait(), None);
@@ -49,8 +48,7 @@ fn it_names_what_is_ready_of_any_kind_and_side() {
 #[test]
 fn of_several_that_are_ready_each_gets_its_turn() {
     let queues = [(); 3].map(|()| mpmc::private::<u8>(1).unwrap());
-    let mut select = Select::new();
-    queues.iter().for_each(|(_, receiver)| _ = select.add(receiver.watch()));
+    let mut select = Select::from_iter(queues.iter().map(|(_, receiver)| receiver.watch()));
     queues.iter().for_each(|(sender, _)| sender.send(1).unwrap());
     let turns = [(); 6].map(|()| select.wait());
     assert_eq!(turns, [0, 1, 2, 0, 1, 2]);
@@ -60,8 +58,7 @@ fn of_several_that_are_ready_each_gets_its_turn() {
 fn it_waits_until_the_time_is_up_and_no_longer_than_for_ever() {
     let (_sender, receiver) = mpmc::private::<u8>(1).unwrap();
     for watches in [vec![], vec![receiver.watch()], vec![receiver.watch(), receiver.watch()]] {
-        let mut select = Select::new();
-        watches.into_iter().for_each(|watch| _ = select.add(watch));
+        let mut select = Select::from_iter(watches);
         let start = Instant::now();
         assert_eq!((select.try_wait(), select.wait_timeout(MOMENT)), (None, None));
         assert!(start.elapsed() >= MOMENT);
@@ -73,8 +70,7 @@ fn it_waits_until_the_time_is_up_and_no_longer_than_for_ever() {
 fn the_end_of_a_queue_is_worth_trying() {
     let (sender, receiver) = mpmc::channel::<u8>(1).unwrap();
     let (_other, others) = mpmc::channel::<u8>(1).unwrap();
-    let mut select = Select::new();
-    [receiver.watch(), others.watch()].map(|watch| select.add(watch));
+    let mut select = Select::from_iter([receiver.watch(), others.watch()]);
     let waiting = asleep_in(move || select.wait());
     drop(sender);
     assert_eq!(waiting.join().unwrap(), 0);
@@ -82,8 +78,7 @@ fn the_end_of_a_queue_is_worth_trying() {
 
     let (sender, receiver) = buffer::channel((1, 1)).unwrap();
     sender.send(&[1]).unwrap();
-    let mut select = Select::new();
-    select.add(receiver.watch());
+    let mut select = Select::from_iter([receiver.watch()]);
     let lease = receiver.recv().unwrap();
     drop(sender);
     // It may come again.
@@ -106,8 +101,7 @@ fn a_thread_that_selects_gets_every_message_of_several_processes() {
     let (to_mpmc, from_mpmc) = mpmc::channel(2).unwrap();
     let (to_buffer, from_buffer) = buffer::channel((2, 8)).unwrap();
     let child = spawn(send, (to_spsc, to_mpmc, to_buffer)).unwrap();
-    let mut select = Select::new();
-    [from_spsc.watch(), from_mpmc.watch(), from_buffer.watch()].map(|watch| select.add(watch));
+    let mut select = Select::from_iter([from_spsc.watch(), from_mpmc.watch(), from_buffer.watch()]);
     let (mut got, mut is_over) = ([0; 3], [false; 3]);
     while is_over != [true; 3] {
         let number = select.wait();
@@ -147,8 +141,7 @@ fn nobody_is_stranded_when_those_who_wait_for_one_queue_and_for_several_mix() {
         for _ in 0..2 {
             let receivers = [first.clone(), second.clone()];
             counting.push(scope.spawn(move || {
-                let mut select = Select::new();
-                receivers.iter().for_each(|receiver| _ = select.add(receiver.watch()));
+                let mut select = Select::from_iter(receivers.iter().map(|receiver| receiver.watch()));
                 let (mut count, mut over) = (0, [false; 2]);
                 while over != [true; 2] {
                     let number = select.wait();
@@ -186,8 +179,7 @@ fn what_a_dead_receiver_had_not_acknowledged_is_worth_trying() {
     sender.send(&[7]).unwrap();
     let child = spawn(hold, (here, receiver.clone(), gate)).unwrap();
     is_there.recv().unwrap();
-    let mut select = Select::new();
-    select.add(receiver.watch());
+    let mut select = Select::from_iter([receiver.watch()]);
     assert_eq!(select.try_wait(), None);
     let segment = receiver.segment().clone();
     child.kill().unwrap();
@@ -216,7 +208,7 @@ mod descriptors {
         assert_eq!(select.add_writable(writer.as_fd()), 2);
         assert_eq!((select.wait(), select.wait()), (2, 2));
         let mut select = Select::new();
-        [select.add(receiver.watch()), select.add_readable(copy.as_fd())];
+        assert_eq!((select.add(receiver.watch()), select.add_readable(copy.as_fd())), (0, 1));
         assert_eq!((select.try_wait(), select.wait_timeout(MOMENT)), (None, None));
         for _ in 0..200 {
             sender.send(1).unwrap();
@@ -240,7 +232,7 @@ mod descriptors {
         let child = spawn(echo, (questions, answers)).unwrap();
         let (reader, _writer) = pipe().unwrap();
         let mut select = Select::new();
-        [select.add_readable(reader.as_fd()), select.add(receiver.watch())];
+        assert_eq!((select.add_readable(reader.as_fd()), select.add(receiver.watch())), (0, 1));
         for question in 0..500 {
             ask.send(question).unwrap();
             assert_eq!(select.wait(), 1);
@@ -258,7 +250,7 @@ mod descriptors {
         let (reader, writer) = pipe().unwrap();
         drop(reader);
         let mut select = Select::new();
-        [select.add(receiver.watch()), select.add_writable(writer.as_fd())];
+        assert_eq!((select.add(receiver.watch()), select.add_writable(writer.as_fd())), (0, 1));
         assert_eq!(select.wait(), 1);
     }
 }

@@ -51,5 +51,5 @@ pub mod prelude {
     pub use shmkit_pool::{Pool, TaskError};
     pub use shmkit_process::{JoinError, JoinHandle, spawn};
     pub use shmkit_queue::{Plain, buffer, mpmc, spsc};
-    pub use shmkit_sync::Semaphore;
+    pub use shmkit_sync::{Select, Semaphore};
 }

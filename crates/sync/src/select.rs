@@ -150,6 +150,13 @@ impl<'fd> Select<'fd> {
     }
 }
 
+/// Waits for all of these, numbered from 0 on.
+impl FromIterator<Watch> for Select<'_> {
+    fn from_iter<I: IntoIterator<Item = Watch>>(watches: I) -> Self {
+        Self { entries: watches.into_iter().map(Entry::Watch).collect(), first: 0 }
+    }
+}
+
 impl Entry<'_> {
     pub(crate) fn watch(&self) -> Option<&Watch> {
         match self {
