@@ -34,7 +34,7 @@ impl Unit {
 /// What the peers of a contender are.
 #[derive(Clone, Copy)]
 pub enum Peers {
-    /// Threads of one process, because that is all it can do.
+    /// Threads of one process, because that is all it can do, or to be compared with those.
     Threads,
     /// Processes.
     Processes,

@@ -3,8 +3,8 @@
 use std::fs::read_to_string;
 
 /// The crates whose versions a reader wants to know.
-const RIVALS: [&str; 8] =
-    ["crossbeam-channel", "crossbeam-queue", "flume", "iceoryx2", "ipc-channel", "kanal", "ringbuf", "rtrb"];
+const RIVALS: [&str; 9] =
+    ["crossbeam-channel", "crossbeam-queue", "flume", "iceoryx2", "ipc-channel", "kanal", "ringbuf", "rtrb", "tokio"];
 
 /// The machine and the tools, in a few lines.
 pub fn describe() -> Vec<String> {

@@ -1,14 +1,16 @@
-//! Round trips between two processes.
+//! Round trips, between two processes unless that is beyond a contender.
 
-use crate::group::Peers::Processes;
-use crate::group::{Bound, Contender, Group, Unit};
+use crate::group::Peers::{Processes, Threads};
+use crate::group::{Bound, Contender, Group, Peers, Unit};
 use crate::options::Options;
+use crate::peers::async_trip;
 use crate::peers::pin::{Placement, allowed};
 use crate::peers::processes::Ready;
 use crate::peers::trip::{Latency, round_trips};
 use crate::rivals::limits::{Futex, RawAtomics};
 use crate::rivals::pipe::{Both, Pipe};
-use crate::rivals::{Blocking, Polling, iceoryx, ipc_channel, unix_socket};
+use crate::rivals::tokio_mpsc::Channels;
+use crate::rivals::{Awaiting, Blocking, Polling, iceoryx, ipc_channel, unix_socket};
 use anyhow::Result;
 use shmkit::queue::spsc::{self, Receiver, Sender};
 
@@ -21,7 +23,7 @@ const CAPACITY: usize = 64;
 pub fn groups(options: &Options) -> Vec<Group> {
     // Where there is one core, nobody can be pinned apart.
     let apart = (options.pin && allowed().is_ok_and(|cores| cores.len() > 1)).then_some(Placement::Apart);
-    vec![spinning(apart), sleeping(apart)]
+    vec![spinning(apart), sleeping(apart), futures(apart)]
 }
 
 fn queues() -> Result<Ends> {
@@ -32,10 +34,10 @@ fn queues() -> Result<Ends> {
 /// A way to make that many round trips.
 type Trips = fn(u64, Placement) -> Result<Latency>;
 
-fn add(group: Group, placement: Placement, contenders: &[(&str, u64, Trips)]) -> Group {
-    contenders.iter().fold(group, |group, &(name, items, trips)| {
+fn add(group: Group, placement: Placement, contenders: &[(&str, Peers, u64, Trips)]) -> Group {
+    contenders.iter().fold(group, |group, &(name, peers, items, trips)| {
         let name = format!("{name}{}", placement.suffix());
-        group.contender(Contender::new(name, Processes, items, move |count| trips(count, placement)))
+        group.contender(Contender::new(name, peers, items, move |count| trips(count, placement)))
     })
 }
 
@@ -52,7 +54,11 @@ fn spinning(apart: Option<Placement>) -> Group {
         let ((to_there, from_here), (to_here, from_there)) = (iceoryx::service(), iceoryx::service());
         round_trips(Polling(to_there, from_there), Polling(to_here, from_here), count, placement)
     };
-    let contenders = [("shmkit", 300_000, shmkit), ("raw atomics", 300_000, limit), ("iceoryx2", 20_000, iceoryx2)];
+    let contenders = [
+        ("shmkit", Processes, 300_000, shmkit),
+        ("raw atomics", Processes, 300_000, limit),
+        ("iceoryx2", Processes, 20_000, iceoryx2),
+    ];
     let about =
         "A u64 to another process and back; both sides poll without pause. Raw atomics are the limit: two cache lines.";
     let group = Group::new("latency_spin", Unit::Nanoseconds, about);
@@ -91,11 +97,11 @@ fn sleeping(apart: Option<Placement>) -> Group {
         round_trips(here, there, count, placement)
     };
     let contenders = [
-        ("shmkit", ITEMS, shmkit),
-        ("futex", ITEMS, limit),
-        ("pipe", ITEMS, pipe),
-        ("unix socket", ITEMS, socket),
-        ("ipc-channel", ITEMS, ipc_channel),
+        ("shmkit", Processes, ITEMS, shmkit),
+        ("futex", Processes, ITEMS, limit),
+        ("pipe", Processes, ITEMS, pipe),
+        ("unix socket", Processes, ITEMS, socket),
+        ("ipc-channel", Processes, ITEMS, ipc_channel),
     ];
     let about = "A u64 to another process and back; both sides sleep until it comes, shmkit after polling for a microsecond. The \
                  futex is the limit: two words and the system calls. As the scheduler has it, and both pinned to one core.";
@@ -107,5 +113,35 @@ fn sleeping(apart: Option<Placement>) -> Group {
         ["pipe", "unix socket", "ipc-channel"]
             .into_iter()
             .fold(group, |group, rival| group.compare(named("shmkit"), named(rival), Bound::None))
+    })
+}
+
+/// No target is set: what shmkit's futures cost beside those of a runtime's own is of interest, and most of it is the kernel's.
+fn futures(apart: Option<Placement>) -> Group {
+    const ITEMS: u64 = 10_000;
+    let shmkit: Trips = |count, placement| {
+        let [here, there] = queues()?.map(|ends| Ready(Awaiting(ends)));
+        async_trip::processes(here, there, count, placement)
+    };
+    let in_process: Trips = |count, placement| async_trip::threads(Ready(queues()?.map(Awaiting)), count, placement);
+    let tokio_mpsc: Trips = |count, placement| async_trip::threads(Channels { capacity: CAPACITY }, count, placement);
+    let socket: Trips = |count, placement| {
+        let [here, there] = unix_socket::pair().map(Awaiting);
+        async_trip::processes(here, there, count, placement)
+    };
+    let contenders = [
+        ("shmkit", Processes, ITEMS, shmkit),
+        ("shmkit in-process", Threads, ITEMS, in_process),
+        ("tokio mpsc", Threads, ITEMS, tokio_mpsc),
+        ("unix socket", Processes, ITEMS, socket),
+    ];
+    let about = "A u64 to the other side and back, by futures; each side has a current-thread runtime of tokio's. shmkit's futures are called by a \
+                 thread that sleeps for all of a process, the others by the runtime itself. As the scheduler has it, and everything pinned to one core.";
+    let group = Group::new("latency_async", Unit::Nanoseconds, about);
+    [Some(Placement::Free), Some(Placement::OneCore), apart].into_iter().flatten().fold(group, |group, placement| {
+        let named = |name: &str| format!("{name}{}", placement.suffix());
+        add(group, placement, &contenders)
+            .compare(named("shmkit in-process"), named("tokio mpsc"), Bound::None)
+            .compare(named("shmkit"), named("unix socket"), Bound::None)
     })
 }

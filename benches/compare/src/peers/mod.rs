@@ -3,6 +3,7 @@
 //! Peers are threads of this process or processes of their own. They meet at a [`Gate`](gate::Gate), move the same values by the same
 //! loop, check what arrives, and say on the machine's common clock when they began and when they were done.
 
+pub mod async_trip;
 pub mod backoff;
 pub mod flow;
 pub mod gate;

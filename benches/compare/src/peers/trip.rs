@@ -27,12 +27,13 @@ pub struct Latency {
     pub p999: f64,
 }
 
+/// One side's part.
 #[derive(Serialize, Deserialize)]
-struct Work<E> {
-    gate: Gate,
-    end: E,
-    core: Option<usize>,
-    count: u64,
+pub(super) struct Work<E> {
+    pub gate: Gate,
+    pub end: E,
+    pub core: Option<usize>,
+    pub count: u64,
 }
 
 /// Makes `count` round trips between two processes.
@@ -43,53 +44,87 @@ where
 {
     let gate = Gate::new(2)?;
     let [one, other] = placement.cores()?;
-    let answering = start(answer::<B>, Work { gate: gate.clone(), end: there, core: other, count })?;
-    let asking = start(ask::<A>, Work { gate, end: here, core: one, count })?;
+    let answering = start(|work| answer(open(work)), Work { gate: gate.clone(), end: there, core: other, count })?;
+    let asking = start(|work| ask(open(work)), Work { gate, end: here, core: one, count })?;
     let latencies = finish(vec![answering, asking])?;
     latencies.into_iter().flatten().next().context("neither side has measured")
 }
 
 /// Round trips before those that count: caches and the scheduler settle.
-fn warm_up(count: u64) -> u64 {
+pub(super) fn warm_up(count: u64) -> u64 {
     count / 10
 }
 
-/// Pinned first of all, since some decide by the number of their cores whether to spin.
-fn open<T: Ticket>(work: Work<T>) -> (T::End, u64) {
-    pin(work.core).unwrap_or_else(|error| panic!("a peer cannot be pinned: {error:#}"));
-    let end = work.end.open().unwrap_or_else(|error| panic!("a peer cannot open its end: {error:#}"));
-    work.gate.pass();
-    (end, work.count)
+/// What the answer to a value has to be.
+pub(super) fn answer_to(value: u64) -> u64 {
+    value + 1
 }
 
-fn ask<T: Ticket<End: Duplex>>(work: Work<T>) -> Option<Latency> {
-    let (mut end, count) = open(work);
-    let mut trip = |value| {
-        end.send(value);
-        let answer = end.receive();
-        assert!(answer == value + 1, "{answer} came as the answer to {value}");
-    };
-    let first = warm_up(count);
-    (0..first).for_each(&mut trip);
-    let mut times = Vec::with_capacity(count as usize);
-    let mut last = now();
-    for value in first..first + count {
-        trip(value);
-        let time = now();
-        times.push(time - last);
-        last = time;
+/// How long each round trip took, one after the other.
+pub(super) struct Times {
+    times: Vec<u64>,
+    last: u64,
+}
+
+impl Times {
+    /// Begins the first of `count`.
+    pub fn begin(count: u64) -> Self {
+        let times = Vec::with_capacity(count as usize);
+        Self { times, last: now() }
     }
-    times.sort_unstable();
-    let [p50, p99, p999] = [0.5, 0.99, 0.999].map(|part| percentile(&times, part));
-    Some(Latency { p50, p99, p999 })
+
+    /// Ends one and begins the next.
+    #[inline(always)]
+    pub fn next(&mut self) {
+        let time = now();
+        self.times.push(time - self.last);
+        self.last = time;
+    }
+
+    pub fn latency(mut self) -> Latency {
+        self.times.sort_unstable();
+        let [p50, p99, p999] = [0.5, 0.99, 0.999].map(|part| percentile(&self.times, part));
+        Latency { p50, p99, p999 }
+    }
+}
+
+impl<E> Work<E> {
+    pub fn pin(&self) {
+        pin(self.core).unwrap_or_else(|error| panic!("a peer cannot be pinned: {error:#}"));
+    }
+}
+
+/// Pinned first of all, since some decide by the number of their cores whether to spin.
+pub(super) fn open<T: Ticket>(work: Work<T>) -> Work<T::End> {
+    work.pin();
+    let Work { gate, end, core, count } = work;
+    let end = end.open().unwrap_or_else(|error| panic!("a peer cannot open its end: {error:#}"));
+    Work { gate, end, core, count }
+}
+
+fn ask<E: Duplex>(mut work: Work<E>) -> Option<Latency> {
+    work.gate.pass();
+    let mut trip = |value| {
+        work.end.send(value);
+        let answer = work.end.receive();
+        assert!(answer == answer_to(value), "{answer} came as the answer to {value}");
+    };
+    let first = warm_up(work.count);
+    (0..first).for_each(&mut trip);
+    let mut times = Times::begin(work.count);
+    for value in first..first + work.count {
+        trip(value);
+        times.next();
+    }
+    Some(times.latency())
 }
 
 /// Measures nothing.
-fn answer<T: Ticket<End: Duplex>>(work: Work<T>) -> Option<Latency> {
-    let (mut end, count) = open(work);
-    for _ in 0..warm_up(count) + count {
-        let value = end.receive();
-        end.send(value + 1);
+fn answer<E: Duplex>(mut work: Work<E>) -> Option<Latency> {
+    work.gate.pass();
+    for _ in 0..warm_up(work.count) + work.count {
+        let value = work.end.receive();
+        work.end.send(answer_to(value));
     }
     None
 }

@@ -8,9 +8,11 @@ pub mod limits;
 pub mod pipe;
 pub mod rings;
 pub mod shmkit;
+pub mod shmkit_async;
 pub mod shmkit_batch;
 pub mod shmkit_buffer;
 pub mod shmkit_sizes;
+pub mod tokio_mpsc;
 pub mod unix_socket;
 pub mod vyukov;
 
@@ -19,6 +21,10 @@ use serde::{Deserialize, Serialize};
 /// Sends or receives with the calls that sleep when they have to, where there are others as well.
 #[derive(Serialize, Deserialize)]
 pub struct Blocking<T>(pub T);
+
+/// Sends and receives by futures, where it can be done otherwise as well.
+#[derive(Serialize, Deserialize)]
+pub struct Awaiting<T>(pub T);
 
 /// Sends or receives whole batches at a time, where that can be done one by one as well.
 #[derive(Serialize, Deserialize)]
