@@ -24,6 +24,15 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+/// How many forks lie between the first call in the program, or in a program that this process is a fork of, and this process: for what a forked child has copies of and
+/// must not use. Costs a load.
+#[cfg(not(loom))]
+#[must_use]
+pub fn forks() -> u64 {
+    list::prepare_for_forks();
+    list::FORKS.load(Ordering::Relaxed)
+}
+
 /// An attachment's entry in the list of those that a forked child must give up. Ends with [`end`](Self::end).
 pub(crate) struct Registration {
     is_defunct: Arc<AtomicBool>,
@@ -116,7 +125,7 @@ mod list {
     use std::cell::RefCell;
     use std::mem::offset_of;
     use std::os::fd::{AsRawFd, OwnedFd, RawFd};
-    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
     use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError};
 
     pub(super) struct Attachment {
@@ -134,6 +143,8 @@ mod list {
 
     static LISTS: Mutex<Lists> = Mutex::new(Lists { attachments: Vec::new(), locks: Vec::new() });
 
+    pub(super) static FORKS: AtomicU64 = AtomicU64::new(0);
+
     thread_local! {
         /// Held by the thread that forks, so that the child finds the lists whole.
         static HELD: RefCell<Option<MutexGuard<'static, Lists>>> = const { RefCell::new(None) };
@@ -143,7 +154,7 @@ mod list {
         LISTS.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn prepare_for_forks() {
+    pub(super) fn prepare_for_forks() {
         static HANDLERS: Once = Once::new();
         // SAFETY: the functions are of the right type and never go away. If there is no memory for them, a fork is as it would be without.
         HANDLERS.call_once(|| unsafe {
@@ -195,6 +206,7 @@ mod list {
     }
 
     extern "C" fn after_in_child() {
+        FORKS.fetch_add(1, Ordering::Relaxed);
         let _ = HELD.try_with(|held| {
             let Some(mut lists) = held.borrow_mut().take() else { return };
             lists.locks.drain(..).for_each(drop_lock);

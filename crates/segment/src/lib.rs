@@ -80,6 +80,8 @@ mod copy;
 pub mod crash;
 mod error;
 mod fork;
+#[cfg(not(loom))]
+pub use fork::forks;
 mod header;
 mod host;
 #[cfg(all(test, not(loom)))]

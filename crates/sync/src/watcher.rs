@@ -28,20 +28,24 @@
 //!
 //! # After a fork
 //!
-//! The child does not have the thread, and may have been born while another held the lock. So there is a watcher for each process id.
+//! The child does not have the thread, and may have been born while another held the lock. So it starts a watcher of its own, and leaves the other alone.
 
 use crate::futex::{Futex, Sleep};
 use crate::patience::Naps;
 use crate::select::Watch;
 use shmkit_segment::primitive::{Ordering, fence};
 use std::collections::VecDeque;
+use std::iter;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::task::Waker;
 use std::thread::{self, yield_now};
 use std::time::{Duration, Instant};
-use std::{iter, process};
 
-/// The watcher of the process that last asked for one.
+/// How long a condition stays in sight for which nobody waits: a task that waits for messages comes back soon, and then finds the thread asleep on its word already. The
+/// segment stays attached for so long, or until the thread has had its nap.
+const LINGER: Duration = Duration::from_millis(10);
+
+/// The watcher of this process, or of the one that this is a fork of.
 static CURRENT: Mutex<Option<Arc<Watcher>>> = Mutex::new(None);
 
 /// A future's part in waiting for a condition: its place on the watcher's list. Leaving, and being dropped, passes on what it was called for.
@@ -100,8 +104,8 @@ impl Drop for Listing {
 }
 
 struct Watcher {
-    /// Whose it is.
-    process: u32,
+    /// How many forks there were when it was made.
+    forks: u64,
     /// Changes to wake the thread.
     bell: Futex,
     list: Mutex<List>,
@@ -121,12 +125,32 @@ struct Spot {
     watch: Watch,
     /// With which it is armed.
     word: u32,
-    /// Since when; no longer of interest if somebody has looked late enough.
-    since: Option<Instant>,
+    /// Since when.
+    since: Instant,
+    /// A look that came late enough was in vain, or any that is still to come is late enough.
+    is_settled: bool,
     waiting: VecDeque<(u64, Waker)>,
 }
 
 impl Spot {
+    fn new(watch: Watch, word: u32) -> Self {
+        Self { watch, word, since: Instant::now(), is_settled: false, waiting: VecDeque::new() }
+    }
+
+    /// Armed with `word` now.
+    fn rearm(&mut self, word: u32) {
+        (self.word, self.since, self.is_settled) = (word, Instant::now(), false);
+    }
+
+    /// When there is something to be done for it, if nothing happens.
+    fn due(&self) -> Option<Instant> {
+        match (self.is_settled, self.waiting.is_empty()) {
+            (false, _) => Some(self.since + Naps::UNSETTLED),
+            (true, true) => Some(self.since + LINGER),
+            (true, false) => None,
+        }
+    }
+
     fn is_of(&self, watch: &Watch) -> bool {
         std::ptr::eq(self.watch.event(), watch.event())
     }
@@ -154,7 +178,7 @@ impl Watcher {
         if let Some(watcher) = current.as_ref().filter(|watcher| watcher.is_here()) {
             return Some(Arc::clone(watcher));
         }
-        let watcher = Arc::new(Self { process: process::id(), bell: Futex::default(), list: Mutex::default() });
+        let watcher = Arc::new(Self { forks: shmkit_segment::forks(), bell: Futex::default(), list: Mutex::default() });
         let for_thread = Arc::clone(&watcher);
         thread::Builder::new().name("shmkit-watcher".into()).spawn(move || for_thread.run()).ok()?;
         *current = Some(Arc::clone(&watcher));
@@ -163,7 +187,7 @@ impl Watcher {
 
     /// Whether its thread is of this process, and not of one that this is a fork of.
     fn is_here(&self) -> bool {
-        self.process == process::id()
+        self.forks == shmkit_segment::forks()
     }
 
     fn list(&self) -> MutexGuard<'_, List> {
@@ -178,7 +202,7 @@ impl Watcher {
         let at = list.spots.iter().position(|spot| spot.is_of(watch)).unwrap_or(list.spots.len());
         let is_new = at == list.spots.len();
         if is_new {
-            list.spots.push(Spot { watch: Arc::clone(watch), word, since: None, waiting: VecDeque::new() });
+            list.spots.push(Spot::new(Arc::clone(watch), word));
         }
         let spot = &mut list.spots[at];
         let is_changed = is_new || spot.word != word;
@@ -190,12 +214,9 @@ impl Watcher {
                 spot.call(&mut called);
                 spot.waiting.extend(itself);
             }
-            spot.word = word;
-            spot.since = Some(Instant::now());
+            spot.rearm(word);
         }
-        if is_settled {
-            spot.since = None;
-        }
+        spot.is_settled |= is_settled;
         let number = match spot.waiting.iter_mut().find(|(other, _)| Some(*other) == number) {
             Some((number, other)) => {
                 other.clone_from(waker);
@@ -217,19 +238,11 @@ impl Watcher {
 
     /// Takes a future off the list: false if it was called and so is not on it any more.
     fn leave(&self, watch: &Watch, number: u64) -> bool {
-        let mut guard = self.list();
-        let list = &mut *guard;
-        let Some(at) = list.spots.iter().position(|spot| spot.is_of(watch)) else { return false };
-        let waiting = &mut list.spots[at].waiting;
-        let place = waiting.iter().position(|(other, _)| *other == number);
-        let taken = place.and_then(|place| waiting.remove(place));
-        // Not dropped under the lock: it may be the last that keeps a segment. The thread lets go of it too.
-        let done = waiting.is_empty().then(|| list.spots.swap_remove(at));
-        if done.is_some() {
-            self.ring(list);
-        }
-        drop(guard);
-        taken.is_some()
+        let mut list = self.list();
+        let Some(spot) = list.spots.iter_mut().find(|spot| spot.is_of(watch)) else { return false };
+        let before = spot.waiting.len();
+        spot.waiting.retain(|(other, _)| *other != number);
+        spot.waiting.len() < before
     }
 
     /// Wakes the thread, if it sleeps, to look at the list.
@@ -245,7 +258,7 @@ impl Watcher {
         let mut naps = Naps::new();
         loop {
             let mut list = self.list();
-            let wakers = list.look();
+            let (wakers, gone) = list.look();
             if !wakers.is_empty() {
                 drop(list);
                 naps = Naps::new();
@@ -254,19 +267,21 @@ impl Watcher {
                 wakers.into_iter().for_each(Waker::wake);
                 continue;
             }
-            let now = Instant::now();
-            let unsettled = list.spots.iter().filter_map(|spot| spot.since);
-            let until = unsettled.min().map(|since| (since + Naps::UNSETTLED).saturating_duration_since(now));
-            let nap = until.unwrap_or_else(|| if list.spots.is_empty() { Duration::MAX } else { naps.next() });
+            let due = list.spots.iter().filter_map(Spot::due).min();
+            let due = due.map(|due| due.saturating_duration_since(Instant::now()));
+            let is_idle = due.is_none();
+            let nap = due.unwrap_or_else(|| if list.spots.is_empty() { Duration::MAX } else { naps.next() });
             let spots: Vec<_> = list.spots.iter().map(|spot| (Arc::clone(&spot.watch), spot.word)).collect();
             let bell = self.bell.load(Ordering::Relaxed);
             list.is_asleep = true;
             drop(list);
+            // Not under the lock: it may be the last that keeps a segment.
+            drop(gone);
             let words = spots.iter().map(|(watch, word)| (watch.event().futex(), *word));
             let words: Vec<_> = iter::once((&self.bell, bell)).chain(words).collect();
             let sleep = Futex::sleep_any(words.iter().copied(), nap);
             self.list().is_asleep = false;
-            if sleep == Sleep::TimedOut && until.is_none() {
+            if sleep == Sleep::TimedOut && is_idle {
                 spots.iter().for_each(|(watch, _)| watch.look_after_peers());
             }
         }
@@ -274,22 +289,27 @@ impl Watcher {
 }
 
 impl List {
-    /// Takes those off the list who are to look.
-    fn look(&mut self) -> Vec<Waker> {
+    /// Takes those off the list who are to look; and the spots that nobody has come back to.
+    fn look(&mut self) -> (Vec<Waker>, Vec<Spot>) {
         let mut called = Vec::new();
-        for spot in &mut self.spots {
-            if spot.watch.event().futex().load(Ordering::Relaxed) != spot.word {
+        let now = Instant::now();
+        let gone = self.spots.extract_if(.., |spot| {
+            let is_changed = spot.watch.event().futex().load(Ordering::Relaxed) != spot.word;
+            if spot.waiting.is_empty() && (is_changed || now >= spot.since + LINGER) {
+                return true;
+            }
+            if is_changed {
                 // Whoever is called must find W set when it looks.
-                spot.word = spot.watch.event().arm();
-                spot.since = Some(Instant::now());
+                spot.rearm(spot.watch.event().arm());
                 spot.call(&mut called);
-            } else if spot.since.is_some_and(|since| since.elapsed() >= Naps::UNSETTLED) {
-                spot.since = None;
+            } else if !spot.is_settled && now >= spot.since + Naps::UNSETTLED {
+                // Whoever is called, and whoever comes later, looks late enough.
+                spot.is_settled = true;
                 spot.call(&mut called);
             }
-        }
-        // Those that nobody waits for go when that is found out by `leave`, or here.
-        self.spots.retain(|spot| !spot.waiting.is_empty());
-        called
+            false
+        });
+        let gone = gone.collect();
+        (called, gone)
     }
 }
