@@ -527,18 +527,21 @@ impl Buffers {
 
     /// The first position from `index` on that is not to be stepped over, and whether its cell is filled.
     ///
-    /// The index is asked at each step, since others may go round while this one looks. It is less than a lap behind what it points to, unless a peer wrote it.
+    /// The index is asked at each step, since others may go round while this one looks. It is a lap behind what it points to at most, unless a peer wrote it.
     fn look(&self, index: &AtomicU64, over: impl Fn(CellWord, i64) -> bool) -> (u64, bool) {
         let mut known = index.load(Ordering::Acquire);
         let mut position = known;
         while position.wrapping_sub(known) <= self.cells.capacity() {
-            let found = CellWord(self.cells.at(position).load(Ordering::Acquire));
+            let cell = self.cells.at(position);
+            let found = CellWord(cell.load(Ordering::Acquire));
             let ahead = found.ahead_of(self.cells.lap(position));
-            if !over(found, ahead) {
+            if over(found, ahead) {
+                known = index.load(Ordering::Acquire);
+                position = position.wrapping_add(1).max(known);
+            } else if cell.load(Ordering::Acquire) == found.0 {
+                // As in `take`: only now is it known that the word was its.
                 return (position, ahead > 0);
             }
-            known = index.load(Ordering::Acquire);
-            position = position.wrapping_add(1).max(known);
         }
         (position, false)
     }
