@@ -51,7 +51,7 @@ const LIMITS: &[(&str, u64)] = &[
     ("mpmc try_recv", 110),
     ("mpmc try_send_slice, 32", 980),
     ("mpmc try_recv_slice, 32", 1350),
-    ("mpmc try_send, full", 86),
+    ("mpmc try_send, full", 101),
     ("mpmc try_recv, empty", 160),
     ("mpmc send, recv_task and done", 250),
     ("mpmc join, empty, capacity 1024", 11000),
@@ -61,6 +61,15 @@ const LIMITS: &[(&str, u64)] = &[
     ("mpmc statistics, half full, capacity 1024", 27500),
     ("mpmc clone and drop a sender", 175),
     ("mpmc clone and drop a receiver", 175),
+    ("buffer loan and send, recv and ack, 64 B", 600),
+    ("buffer loan and send, recv and ack, 1 MiB", 600),
+    ("buffer loan and send, 8 B", 300),
+    ("buffer recv and ack, 8 B", 300),
+    ("buffer try_loan, full, 16383 that wait", 460),
+    ("buffer recv and nack, 8 B", 600),
+    ("buffer send_value and value, a number and a string", 950),
+    ("buffer statistics, 1024 buffers", 6600),
+    ("select over 3 mpmc queues, one ready", 680),
 ];
 
 /// None for an operation that has no limit yet, so that its count can be seen; which is then above it.

@@ -1,14 +1,16 @@
-//! The operations of the queues of values, each by itself: one thread has both ends, and nobody else uses the queue. Written once, for two ways of
+//! The operations of the queues, each by itself: one thread has both ends, and nobody else uses the queue. Written once, for two ways of
 //! measuring: the time they take (`main.rs`) and the instructions they execute (`../instructions.rs`).
 //!
 //! What keeps the numbers honest: values go in through `black_box` and results come out through it, and so does the queue before each call, so that nothing of it
 //! stays in registers from one call to the next. Every operation checks that it did what it is named after. Where a name says "and", both are in the number;
 //! where it does not, the other half of the work was done before the measurement or is left for after it.
 
+use shmkit::queue::buffer;
 use shmkit::queue::mpmc::{self, Mpmc};
 use shmkit::queue::spsc::{self, Spsc};
 use shmkit::queue::{TryRecvError, TrySendError};
 use shmkit::segment::{Options, Segment};
+use shmkit::sync::Select;
 use std::fmt::Display;
 use std::hint::black_box;
 use std::sync::Arc;
@@ -136,6 +138,8 @@ pub(crate) fn all(measure: &mut impl Measure) {
     tasks(measure);
     looks(measure);
     handles(measure);
+    buffers(measure);
+    selecting(measure);
 }
 
 fn spsc_segment(capacity: usize, peers: usize) -> Arc<Segment<Spsc<u64>>> {
@@ -268,4 +272,85 @@ fn handles(measure: &mut impl Measure) {
     let state = || mpmc_ends(CAPACITY, 1);
     measure.repeat("mpmc clone and drop a sender", state, |ends| drop(black_box(ends.sender.clone())));
     measure.repeat("mpmc clone and drop a receiver", state, |ends| drop(black_box(ends.receiver.clone())));
+}
+
+/// Messages in buffers, which are not touched but for one byte: the length does not matter.
+fn buffers(measure: &mut impl Measure) {
+    for (name, length) in [("64 B", 64), ("1 MiB", 1 << 20)] {
+        measure.repeat(
+            format!("buffer loan and send, recv and ack, {name}"),
+            || buffer::channel((16, length)).expect("there is memory"),
+            |(sender, receiver)| {
+                let mut loan = sender.loan(length).expect("the receiver lives");
+                loan[0] = black_box(7);
+                loan.send().expect("the receiver lives");
+                let lease = receiver.recv().expect("the sender lives");
+                assert_eq!(black_box(&lease)[0], 7);
+                lease.ack();
+            },
+        );
+    }
+    let queue = || buffer::channel((LARGE - 1, 8)).expect("there is memory");
+    measure.stretch(
+        "buffer loan and send, 8 B",
+        LARGE - 1,
+        queue,
+        |_| (),
+        |(sender, _)| {
+            sender.loan(8).expect(ROOM).send().expect("the receiver lives");
+        },
+    );
+    measure.stretch(
+        "buffer recv and ack, 8 B",
+        LARGE - 1,
+        queue,
+        |(sender, _)| while sender.try_send(&[7; 8]).is_ok() {},
+        |(_, receiver)| receiver.try_recv().expect(SENT).ack(),
+    );
+    measure.stretch(
+        format!("buffer try_loan, full, {} that wait", LARGE - 1),
+        LARGE,
+        queue,
+        |(sender, _)| while sender.try_send(&[7; 8]).is_ok() {},
+        |(sender, _)| assert!(matches!(sender.try_loan(8), Err(buffer::TrySendError::Full))),
+    );
+    measure.repeat(
+        "buffer recv and nack, 8 B",
+        || {
+            let (sender, receiver) = buffer::channel((16, 8)).expect("there is memory");
+            sender.send(&[7; 8]).expect("the receiver lives");
+            (sender, receiver)
+        },
+        |(_, receiver)| receiver.try_recv().expect(SENT).nack(),
+    );
+    measure.repeat(
+        "buffer send_value and value, a number and a string",
+        || buffer::channel((16, 64)).expect("there is memory"),
+        |(sender, receiver)| {
+            sender.send_value(black_box(&(7_u64, "seven"))).expect("the receiver lives");
+            let lease = receiver.try_recv().expect(SENT);
+            let (number, _): (u64, &str) = lease.value().expect("what was sent");
+            lease.ack();
+            number
+        },
+    );
+    measure.repeat(
+        "buffer statistics, 1024 buffers",
+        || buffer::channel((CAPACITY, 8)).expect("there is memory"),
+        |(sender, _)| assert_eq!(sender.statistics().free, CAPACITY as u64),
+    );
+}
+
+/// Of three queues the last one has something.
+fn selecting(measure: &mut impl Measure) {
+    measure.repeat(
+        "select over 3 mpmc queues, one ready",
+        || {
+            let queues = [(); 3].map(|()| mpmc_ends(CAPACITY, 1));
+            queues[2].sender.try_send(7).expect(ROOM);
+            let select = Select::from_iter(queues.iter().map(|ends| ends.receiver.watch()));
+            (queues, select)
+        },
+        |(_, select)| assert_eq!(select.wait(), 2),
+    );
 }

@@ -129,6 +129,8 @@ fn binary(name: &str) -> PathBuf {
 fn is_current(binary: &Path, name: &str) -> bool {
     let modified = |path: &Path| path.metadata().and_then(|metadata| metadata.modified()).ok();
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let sources = [format!("{name}.rs"), format!("{name}/main.rs"), "src/files.rs".into(), "src/words.rs".into()];
-    modified(binary) >= sources.iter().filter_map(|source| modified(&here.join(source))).max()
+    // One file, or a directory of them.
+    let own = std::fs::read_dir(here.join(name)).into_iter().flatten().flatten().map(|entry| entry.path());
+    let others = [format!("{name}.rs"), "src/files.rs".into(), "src/words.rs".into()].map(|source| here.join(source));
+    modified(binary) >= own.chain(others).filter_map(|source| modified(&source)).max()
 }
