@@ -69,6 +69,26 @@ fn a_message_takes_the_smallest_buffer_that_is_free_and_large_enough() {
     drop(again);
 }
 
+/// What is in a processor's cache is worth using again, but keeps nobody from anything.
+#[test]
+fn large_buffers_are_used_again_by_who_used_them_and_stay_anybodys() {
+    let (sender, receiver) = buffer::private((100, 8 << 10)).unwrap();
+    let place = |sender: &Sender| {
+        let loan = sender.loan(1).unwrap();
+        let place = loan.as_ptr().addr();
+        loan.send().unwrap();
+        receiver.recv().unwrap().ack();
+        place
+    };
+    let used: std::collections::BTreeSet<_> = (0..1_000).map(|_| place(&sender)).collect();
+    assert!(used.len() < 20, "{} of 100 buffers", used.len());
+    // All of them can be had, by this sender or another.
+    for sender in [&sender, &sender.clone()] {
+        let all: Vec<_> = std::iter::from_fn(|| sender.try_loan(1).ok()).collect();
+        assert_eq!(all.len(), 100);
+    }
+}
+
 #[test]
 fn a_large_message_waits_for_a_large_buffer_however_many_small_ones_are_free() {
     let (sender, receiver) = buffer::private(Settings::new(8, 8).and(1, 64)).unwrap();

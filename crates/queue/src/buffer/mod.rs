@@ -57,6 +57,7 @@
 //!
 //! Nobody waits for it as long as there are free buffers: the queue is lock-free in the strict sense.
 
+mod cell;
 mod error;
 #[cfg(all(feature = "async", not(loom)))]
 mod futures;
@@ -66,6 +67,7 @@ mod receiver;
 mod ring;
 mod sender;
 mod settings;
+mod shelf;
 mod statistics;
 mod watch;
 

@@ -57,7 +57,9 @@
 //!
 //! `models/buffer.py` explores it with two kills, `tests/loom.rs` this code under weak memory.
 
+use super::cell::CellWord;
 use super::settings::{MAX_CLASSES, classes};
+use super::shelf::{Class, Shelves};
 use crate::hint::Hint;
 use crate::word::Word;
 use shmkit_segment::primitive::{AtomicU32, AtomicU64, Ordering};
@@ -69,9 +71,9 @@ use shmkit_sync::EventCount;
 use std::alloc::Layout;
 use std::ops::Range;
 
-const FREE: u64 = 0;
+pub(super) const FREE: u64 = 0;
 const OWNED: u64 = 1;
-const READY: u64 = 2;
+pub(super) const READY: u64 = 2;
 const TAKEN: u64 = 3;
 
 /// A flag of the configuration: the queue does not end when a side is empty.
@@ -81,7 +83,7 @@ pub(super) const KEEP_OPEN: u64 = 1;
 const MAX_K: u64 = 16;
 
 /// A cell has 14 bits for the number of a buffer, less one value for none.
-const MAX_BUFFERS: usize = (1 << 14) - 1;
+pub(super) const MAX_BUFFERS: usize = (1 << 14) - 1;
 
 shared! {
     /// What is known of a buffer; 24 bytes.
@@ -111,42 +113,6 @@ shared! {
 #[cfg(not(loom))]
 const _: () = assert!(size_of::<Tag>() == 24 && size_of::<Ends>() == 5 * 128);
 
-/// A reference to a buffer, as it stands in the ring.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct CellWord(u64);
-
-impl CellWord {
-    const TURN: u32 = 29;
-    const BUFFER: u32 = 15;
-    const GENERATION: u64 = (1 << Self::BUFFER) - 1;
-
-    /// Filled in lap `lap`.
-    #[inline]
-    fn filled(lap: u64, buffer: usize, generation: u64) -> Self {
-        let turn = lap.wrapping_add(1) << Self::TURN;
-        Self(turn | (buffer as u64 + 1) << Self::BUFFER | generation & Self::GENERATION)
-    }
-
-    /// The buffer it refers to. `None` before it was ever filled.
-    #[inline]
-    fn buffer(self) -> Option<usize> {
-        (self.0 >> Self::BUFFER & (MAX_BUFFERS as u64)).checked_sub(1).map(|buffer| buffer as usize)
-    }
-
-    /// Whether it refers to a message in the state that `word` tells: else it is dead.
-    #[inline]
-    fn is_alive(self, word: Word) -> bool {
-        word.state() == READY && (self.0 ^ word.turn()) & Self::GENERATION == 0
-    }
-
-    /// How many laps its turn is ahead of `lap`: 0 if it is free for it, 1 if it was filled in it, more if later.
-    #[inline]
-    fn ahead_of(self, lap: u64) -> i64 {
-        let difference = (self.0 >> Self::TURN).wrapping_sub(lap) << Self::TURN;
-        difference.cast_signed() >> Self::TURN
-    }
-}
-
 /// The queue in its segment, or a part of a larger object's.
 #[derive(Clone)]
 pub struct Buffers {
@@ -160,31 +126,6 @@ pub struct Buffers {
     k: u64,
     pub(super) flags: u64,
 }
-
-/// The buffers of one size.
-#[derive(Clone)]
-struct Class {
-    /// The number of the first of them.
-    first: usize,
-    blocks: Blocks,
-}
-
-impl Class {
-    fn buffers(&self) -> Range<usize> {
-        self.first..self.first + self.blocks.count()
-    }
-
-    /// Moves a cursor to the one after `buffer`.
-    #[inline]
-    fn step_on(&self, cursor: &Hint, buffer: usize) {
-        let next = buffer + 1 - self.first;
-        cursor.set(if next < self.blocks.count() { next as u64 } else { 0 });
-    }
-}
-
-/// From where a sender looks for a free buffer of each size.
-#[derive(Default)]
-pub(super) struct Cursors([Hint; MAX_CLASSES]);
 
 /// A buffer that this process owns, or a message that it has taken.
 #[derive(Clone, Copy)]
@@ -301,29 +242,41 @@ impl Buffers {
 
     /// Takes a free buffer of at least `size` bytes for `me`: of the smallest such size of which there is one.
     #[inline]
-    pub(super) fn claim(&self, me: PeerId, cursors: &Cursors, size: usize) -> Option<Claim> {
-        let class = self.classes.iter().position(|class| class.blocks.size() >= size)?;
-        let buffer = self.classes[class].first + cursors.0[class].get() as usize;
-        if let Some(claim) = self.try_claim(buffer, me) {
-            self.classes[class].step_on(&cursors.0[class], buffer);
+    pub(super) fn claim(&self, me: PeerId, shelves: &Shelves, size: usize) -> Option<Claim> {
+        let number = self.classes.iter().position(|class| class.blocks.size() >= size)?;
+        let (class, shelf) = (&self.classes[number], &shelves.0[number]);
+        let place = class.has_magazine().then(|| shelf.magazine.next());
+        let again = place.and_then(|place| (place.get() as usize).checked_sub(1));
+        if let Some(claim) = again.and_then(|buffer| self.try_claim(buffer, me)) {
             return Some(claim);
         }
-        self.search(class, me, cursors)
+        let buffer = class.first + shelf.cursor.get() as usize;
+        let claim = match self.try_claim(buffer, me) {
+            Some(claim) => {
+                class.step_on(shelf, buffer);
+                claim
+            }
+            None => self.search(number, me, shelves)?,
+        };
+        if let Some(place) = place.filter(|_| class.buffers().contains(&claim.buffer)) {
+            place.set(claim.buffer as u64 + 1);
+        }
+        Some(claim)
     }
 
     /// Looks at all buffers from size number `class` on.
     #[inline(never)]
-    fn search(&self, class: usize, me: PeerId, cursors: &Cursors) -> Option<Claim> {
+    fn search(&self, class: usize, me: PeerId, shelves: &Shelves) -> Option<Claim> {
         // If every buffer waits to be received, there is no need to look at each.
         if self.is_ring_full() {
             return None;
         }
-        for (class, cursor) in self.classes.iter().zip(&cursors.0).skip(class) {
+        for (class, shelf) in self.classes.iter().zip(&shelves.0).skip(class) {
             let Range { start, end } = class.buffers();
-            let from = start + cursor.get() as usize;
+            let from = start + shelf.cursor.get() as usize;
             for buffer in (from..end).chain(start..from) {
                 if let Some(claim) = self.try_claim(buffer, me) {
-                    class.step_on(cursor, buffer);
+                    class.step_on(shelf, buffer);
                     return Some(claim);
                 }
             }
@@ -617,32 +570,5 @@ impl Buffers {
     /// Whether every buffer is free: nothing is being sent, held, or waiting to be delivered again.
     pub(super) fn is_drained(&self) -> bool {
         self.tags.iter().all(|tag| Word(tag.word.load(Ordering::Acquire)).state() == FREE)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::{CellWord, FREE, READY};
-    use crate::word::Word;
-
-    #[test]
-    fn a_cell_tells_its_lap_across_the_wrap() {
-        let last = (1 << 35) - 1;
-        for lap in [0, 1, last - 1, last, last + 1] {
-            let cell = CellWord::filled(lap, 7, 7);
-            assert_eq!((cell.ahead_of(lap), cell.ahead_of(lap + 1), cell.ahead_of(lap + 2)), (1, 0, -1));
-        }
-        assert_eq!(CellWord(0).ahead_of(0), 0);
-    }
-
-    #[test]
-    fn a_cell_carries_its_buffer_and_generation() {
-        let cell = CellWord::filled(3, 16_382, 0x1_2345);
-        assert_eq!(cell.buffer(), Some(16_382));
-        let alive = |generation| cell.is_alive(Word::new(generation, READY));
-        assert!(alive(0x1_2345) && alive(0x1_2345 + (1 << 15)));
-        assert!(!alive(0x1_2346) && !alive(0x1_2345 + (1 << 14)));
-        assert!(!cell.is_alive(Word::new(0x1_2345, FREE)));
-        assert_eq!(CellWord(0).buffer(), None);
     }
 }

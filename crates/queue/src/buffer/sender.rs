@@ -1,7 +1,8 @@
 //! The sending side.
 
 use super::loan::{self, Loan};
-use super::ring::{Buffers, Claim, Cursors, KEEP_OPEN};
+use super::ring::{Buffers, Claim, KEEP_OPEN};
+use super::shelf::Shelves;
 use super::{SendError, SendTimeoutError, Statistics, TrySendError};
 use crate::hint::Hint;
 use serde::Serialize;
@@ -18,7 +19,7 @@ pub struct Sender<O: Object = Buffers> {
     /// The number of the other side's role.
     pub(super) receivers: usize,
     pub(super) me: PeerId,
-    cursors: Cursors,
+    shelves: Shelves,
     /// Where it last sent something.
     pub(super) cursor: Hint,
 }
@@ -27,7 +28,7 @@ impl<O: Object> Sender<O> {
     /// The sending side of `queue`, which is a part of the object that `role` belongs to; `receivers` is the number of the other side's role.
     pub fn of(role: Role<O>, queue: &Buffers, receivers: usize) -> Self {
         let (sides, me) = (role.segment().sides(), role.segment().me());
-        Self { role, sides, queue: queue.clone(), receivers, me, cursors: Cursors::default(), cursor: Hint::default() }
+        Self { role, sides, queue: queue.clone(), receivers, me, shelves: Shelves::default(), cursor: Hint::default() }
     }
 
     /// A buffer to write a message of `length` bytes into, if one is free. It holds whatever was in it before. Never blocks.
@@ -45,7 +46,7 @@ impl<O: Object> Sender<O> {
             return Err(TrySendError::TooLarge { length, limit: self.largest_message() });
         }
         self.check_receivers()?;
-        self.queue.claim(self.me, &self.cursors, length).ok_or(TrySendError::Full)
+        self.queue.claim(self.me, &self.shelves, length).ok_or(TrySendError::Full)
     }
 
     #[inline]
