@@ -242,6 +242,16 @@ fn mpmc_survives_a_dead_sender_and_receiver() {
     });
 }
 
+/// What this receiver gets until the senders are gone, acknowledged one by one.
+fn receive_all(receiver: &buffer::Receiver) -> Vec<u8> {
+    let mut got = Vec::new();
+    while let Ok(lease) = receiver.recv() {
+        got.push(lease[0]);
+        lease.ack();
+    }
+    got
+}
+
 #[test]
 fn buffer_two_senders_lose_and_duplicate_nothing() {
     explore(2, || {
@@ -249,11 +259,7 @@ fn buffer_two_senders_lose_and_duplicate_nothing() {
         let other = sender.clone();
         let threads =
             [thread::spawn(move || sender.send(&[1]).unwrap()), thread::spawn(move || other.send(&[2]).unwrap())];
-        let mut got = Vec::new();
-        while let Ok(lease) = receiver.recv() {
-            got.push(lease[0]);
-            lease.ack();
-        }
+        let mut got = receive_all(&receiver);
         got.sort_unstable();
         assert_eq!(got, [1, 2]);
         threads.into_iter().for_each(|thread| thread.join().unwrap());
@@ -289,5 +295,125 @@ fn buffer_given_back_comes_again_to_the_other_receiver() {
         assert_eq!(*lease, [7]);
         lease.ack();
         thread.join().unwrap();
+    });
+}
+
+/// One comes while the lease is given back, and is not passed over for it.
+#[test]
+fn buffer_given_back_is_put_in_beside_what_is_being_sent() {
+    explore(3, || {
+        let (sender, receiver) = buffer::private((2, 1)).unwrap();
+        sender.send(&[1]).unwrap();
+        let thread = thread::spawn(move || sender.try_send(&[2]).unwrap());
+        let lease = receiver.recv().unwrap();
+        assert_eq!((*lease == [1], lease.deliveries()), (true, 1));
+        lease.nack();
+        let mut got = Vec::new();
+        while let Ok(lease) = receiver.recv() {
+            got.push((lease[0], lease.deliveries()));
+            lease.ack();
+        }
+        got.sort_unstable();
+        assert_eq!(got, [(1, 2), (2, 1)]);
+        thread.join().unwrap();
+    });
+}
+
+/// One cell, which each message overwrites; somebody may still be looking at the one before.
+#[test]
+fn buffer_reference_is_overwritten_in_the_next_lap_only_when_it_is_dead() {
+    explore(3, || {
+        let (sender, receiver) = buffer::private((1, 1)).unwrap();
+        let take = |receiver: &buffer::Receiver| {
+            let lease = receiver.try_recv().ok()?;
+            let item = lease[0];
+            lease.ack();
+            Some(item)
+        };
+        let other = receiver.clone();
+        let thread = thread::spawn(move || (0..2).filter_map(|_| take(&other)).collect::<Vec<_>>());
+        let mut got = Vec::new();
+        for item in 1..=3 {
+            // It waits for the other one, if that has taken the message before.
+            sender.send(&[item]).unwrap();
+            got.extend(take(&receiver));
+        }
+        let theirs = thread.join().unwrap();
+        assert!(got.is_sorted() && theirs.is_sorted(), "{got:?} {theirs:?}");
+        got.extend(theirs);
+        got.sort_unstable();
+        assert_eq!(got, [1, 2, 3]);
+    });
+}
+
+#[test]
+fn buffer_two_receivers_share_and_both_see_the_end() {
+    explore(2, || {
+        let (sender, receiver) = buffer::private((2, 1)).unwrap();
+        let other = receiver.clone();
+        let thread = thread::spawn(move || receive_all(&other));
+        (1..=3).for_each(|item| sender.send(&[item]).unwrap());
+        drop(sender);
+        let mut got = receive_all(&receiver);
+        let theirs = thread.join().unwrap();
+        assert!(got.is_sorted() && theirs.is_sorted(), "{got:?} {theirs:?}");
+        got.extend(theirs);
+        got.sort_unstable();
+        assert_eq!(got, [1, 2, 3]);
+    });
+}
+
+/// There is room for both until both have sent. The first of the two cells is the last of its lap.
+#[test]
+fn buffer_two_senders_publish_at_once() {
+    explore(3, || {
+        let (sender, receiver) = buffer::private((2, 1)).unwrap();
+        sender.send(&[0]).unwrap();
+        receiver.recv().unwrap().ack();
+        let other = sender.clone();
+        let thread = thread::spawn(move || other.try_send(&[1]).unwrap());
+        sender.try_send(&[2]).unwrap();
+        thread.join().unwrap();
+        assert_eq!((receiver.len(), sender.try_send(&[3])), (2, Err(buffer::TrySendError::Full)));
+        drop(sender);
+        let mut got = receive_all(&receiver);
+        got.sort_unstable();
+        assert_eq!(got, [1, 2]);
+    });
+}
+
+/// There is one buffer: it comes free, and who waits for it is woken.
+#[test]
+fn buffer_loan_that_is_thought_better_of_leaves_room_and_nothing_else() {
+    explore(3, || {
+        let (sender, receiver) = buffer::private((1, 1)).unwrap();
+        let other = sender.clone();
+        let thread = thread::spawn(move || drop(other.try_loan(1)));
+        sender.send(&[1]).unwrap();
+        let lease = receiver.try_recv().unwrap();
+        assert_eq!(*lease, [1]);
+        lease.ack();
+        thread.join().unwrap();
+        sender.try_send(&[2]).unwrap();
+        drop(sender);
+        assert_eq!(receive_all(&receiver), [2]);
+    });
+}
+
+/// The last message waits all the time, however many of those before it are taken while somebody looks: a wake-up that is passed on depends on it.
+#[test]
+fn buffer_is_not_called_empty_while_a_message_waits() {
+    explore(2, || {
+        let (sender, receiver) = buffer::private((4, 1)).unwrap();
+        for item in 0..2 {
+            sender.send(&[item]).unwrap();
+            receiver.recv().unwrap().ack();
+        }
+        (2..6).for_each(|item| sender.send(&[item]).unwrap());
+        let other = receiver.clone();
+        let thread = thread::spawn(move || assert!(!other.is_empty()));
+        (2..5).for_each(|_| receiver.recv().unwrap().ack());
+        thread.join().unwrap();
+        assert_eq!(*receiver.recv().unwrap(), [5]);
     });
 }

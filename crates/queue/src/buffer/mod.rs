@@ -109,6 +109,36 @@ fn ends(segment: &Arc<Segment<Buffers>>) -> (Sender, Receiver) {
 macro_rules! handle {
     ($name:ident, $other:ident, $number:expr) => {
         impl<O: Object> $name<O> {
+            /// How many buffers there are.
+            #[must_use]
+            pub fn capacity(&self) -> usize {
+                self.queue.count()
+            }
+
+            /// How many messages are waiting: a hint, outdated when it is returned.
+            #[must_use]
+            pub fn len(&self) -> usize {
+                self.queue.len()
+            }
+
+            /// Whether no message is waiting: a hint, and no reason to stop receiving.
+            #[must_use]
+            pub fn is_empty(&self) -> bool {
+                !self.queue.has_message()
+            }
+
+            /// What has passed and what is under way.
+            #[must_use]
+            pub fn statistics(&self) -> Statistics {
+                Statistics::of(&self.queue)
+            }
+
+            /// The segment that the queue lives in.
+            #[must_use]
+            pub fn segment(&self) -> &Arc<Segment<O>> {
+                self.role.segment()
+            }
+
             /// A handle of a further peer of this process, for models of deaths.
             #[doc(hidden)]
             pub fn for_another_peer(&self) -> Result<Self, Error> {

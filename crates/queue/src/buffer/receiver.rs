@@ -1,13 +1,12 @@
 //! The receiving side.
 
+use super::Lease;
 use super::ring::{Buffers, Claim, KEEP_OPEN, Nothing};
-use super::{Lease, Statistics};
 use crate::error::{RecvError, RecvTimeoutError, TryRecvError};
 use crate::hint::Hint;
 use shmkit_segment::primitive::{Ordering, fence};
-use shmkit_segment::{Object, PeerId, Role, Segment, Sides};
+use shmkit_segment::{Object, PeerId, Role, Sides};
 use shmkit_sync::Deadline;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// The receiving side. Clone it for each thread; pass it, or clones of it, to other processes.
@@ -137,35 +136,5 @@ impl<O: Object> Receiver<O> {
     /// The messages that are there now. Never blocks.
     pub fn try_iter(&self) -> impl Iterator<Item = Lease<'_, O>> {
         std::iter::from_fn(|| self.try_recv().ok())
-    }
-
-    /// How many buffers there are.
-    #[must_use]
-    pub fn capacity(&self) -> usize {
-        self.queue.count()
-    }
-
-    /// About how many messages are waiting: a hint, outdated when it is returned.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.queue.len()
-    }
-
-    /// Whether no message seems to be waiting: a hint, and no reason to stop receiving.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        !self.queue.has_message()
-    }
-
-    /// What has passed and what is under way.
-    #[must_use]
-    pub fn statistics(&self) -> Statistics {
-        Statistics::of(&self.queue)
-    }
-
-    /// The segment that the queue lives in.
-    #[must_use]
-    pub fn segment(&self) -> &Arc<Segment<O>> {
-        self.role.segment()
     }
 }

@@ -3,12 +3,11 @@
 use super::loan::{self, Loan};
 use super::ring::{Buffers, Claim, KEEP_OPEN};
 use super::shelf::Shelves;
-use super::{SendError, SendTimeoutError, Statistics, TrySendError};
+use super::{SendError, SendTimeoutError, TrySendError};
 use crate::hint::Hint;
 use serde::Serialize;
-use shmkit_segment::{Object, PeerId, Role, Segment, Sides};
+use shmkit_segment::{Object, PeerId, Role, Sides};
 use shmkit_sync::Deadline;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// The sending side. Clone it for each thread; pass it, or clones of it, to other processes.
@@ -199,39 +198,9 @@ impl<O: Object> Sender<O> {
         self.queue.largest
     }
 
-    /// How many buffers there are.
-    #[must_use]
-    pub fn capacity(&self) -> usize {
-        self.queue.count()
-    }
-
-    /// About how many messages are waiting: a hint, outdated when it is returned.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.queue.len()
-    }
-
-    /// Whether no message seems to be waiting: a hint.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        !self.queue.has_message()
-    }
-
     /// Whether no buffer, of any size, seems to be free: a hint, outdated when it is returned.
     #[must_use]
     pub fn is_full(&self) -> bool {
         !self.queue.has_room()
-    }
-
-    /// What has passed and what is under way.
-    #[must_use]
-    pub fn statistics(&self) -> Statistics {
-        Statistics::of(&self.queue)
-    }
-
-    /// The segment that the queue lives in.
-    #[must_use]
-    pub fn segment(&self) -> &Arc<Segment<O>> {
-        self.role.segment()
     }
 }
