@@ -233,11 +233,7 @@ fn buffer_receiver() {
             victim.segment().die();
             (completed, got)
         });
-        let first = receiver.try_recv().ok().map(|lease| {
-            let item = lease[0];
-            lease.ack();
-            item
-        });
+        let first = take(&receiver);
         let (completed, theirs) = thread.join().unwrap();
         receiver.segment().reap_dead();
         drop(sender);
@@ -251,6 +247,13 @@ fn buffer_receiver() {
     });
 }
 
+fn take(receiver: &buffer::Receiver) -> Option<u8> {
+    let lease = receiver.try_recv().ok()?;
+    let item = lease[0];
+    lease.ack();
+    Some(item)
+}
+
 fn drain(receiver: &buffer::Receiver) -> Vec<u8> {
     let mut got = Vec::new();
     while let Ok(lease) = receiver.recv() {
@@ -258,6 +261,178 @@ fn drain(receiver: &buffer::Receiver) -> Vec<u8> {
         lease.ack();
     }
     got
+}
+
+/// Nobody competes, so it can be told which of the victim's accesses come before its message is READY: from then on it arrives.
+#[test]
+fn buffer_message_of_a_dead_sender_arrives_once_it_is_ready() {
+    /// The sites, as bits.
+    static LOST_WITH_IT: AtomicU64 = AtomicU64::new(0);
+    kill_at_every_site("buffer sender alone", |n| {
+        let (sender, receiver) = buffer::private((1, 1)).unwrap();
+        let victim = sender.for_another_peer().unwrap();
+        let completed = survives(n, || victim.try_send(&[7]).unwrap());
+        victim.segment().die();
+        assert_eq!(receiver.segment().reap_dead(), 1);
+        let got = take(&receiver);
+        assert!(got == Some(7) || got.is_none() && !completed, "{got:?}");
+        if got.is_none() {
+            LOST_WITH_IT.fetch_or(1 << n, Ordering::Relaxed);
+        }
+        // Whatever became of the message, its buffer is free.
+        sender.try_send(&[8]).unwrap();
+        assert_eq!((take(&receiver), take(&receiver)), (Some(8), None));
+        completed
+    });
+    // The question whether anybody receives; the buffer's word, read and exchanged; the message, of two steps; the question again; length, deliveries, READY.
+    assert_eq!(LOST_WITH_IT.load(Ordering::Relaxed), 0b11_1111_1110);
+}
+
+/// The same for a receiver: its message comes again until it is FREE, and never after that.
+#[test]
+fn buffer_message_is_delivered_again_if_its_receiver_died_before_the_acknowledgement() {
+    /// The sites, as bits.
+    static RECEIVED: AtomicU64 = AtomicU64::new(0);
+    kill_at_every_site("buffer receiver alone", |n| {
+        let (sender, receiver) = buffer::private((1, 1)).unwrap();
+        let victim = receiver.for_another_peer().unwrap();
+        sender.try_send(&[7]).unwrap();
+        let completed = survives(n, || assert_eq!(take(&victim), Some(7)));
+        victim.segment().die();
+        assert_eq!(receiver.segment().reap_dead(), 1);
+        let got = take(&receiver);
+        assert!(got.is_none() || got == Some(7) && !completed, "{got:?}");
+        if got.is_none() && !completed {
+            RECEIVED.fetch_or(1 << n, Ordering::Relaxed);
+        }
+        sender.try_send(&[8]).unwrap();
+        assert_eq!((take(&receiver), take(&receiver)), (Some(8), None));
+        completed
+    });
+    // After FREE come a notification that finds nobody (a fence and a look) and the question whether there are senders.
+    assert_eq!(RECEIVED.load(Ordering::Relaxed).count_ones(), 3);
+}
+
+/// It may be reaped before its thread is joined, so nothing but the protocol orders what it wrote before what the others read.
+#[test]
+fn buffer_sender_that_is_reaped_at_once() {
+    kill_at_every_site("buffer sender reaped at once", |n| {
+        let (sender, receiver) = buffer::private((1, 1)).unwrap();
+        let victim = sender.for_another_peer().unwrap();
+        let thread = thread::spawn(move || {
+            let completed = survives(n, || victim.try_send(&[7]).unwrap());
+            victim.segment().die();
+            (completed, victim)
+        });
+        receiver.segment().reap_dead();
+        let mut got: Vec<_> = take(&receiver).into_iter().collect();
+        let (completed, _victim) = thread.join().unwrap();
+        receiver.segment().reap_dead();
+        drop(sender);
+        got.extend(drain(&receiver));
+        assert!(got == [7] || got.is_empty() && !completed, "{got:?}");
+        completed
+    });
+}
+
+/// One cell, which the victim overwrites while another one looks at what was there.
+#[test]
+fn buffer_sender_in_the_next_lap() {
+    kill_at_every_site("buffer sender in the next lap", |n| {
+        let (sender, receiver) = buffer::private((1, 1)).unwrap();
+        sender.try_send(&[1]).unwrap();
+        let victim = sender.for_another_peer().unwrap();
+        let thread = thread::spawn(move || {
+            let mut sent = false;
+            let completed = survives(n, || sent = victim.try_send(&[7]).is_ok());
+            victim.segment().die();
+            (completed, sent)
+        });
+        let mut got: Vec<_> = (0..2).filter_map(|_| take(&receiver)).collect();
+        let (completed, sent) = thread.join().unwrap();
+        receiver.segment().reap_dead();
+        got.extend(take(&receiver));
+        assert!(got == [1, 7] || got == [1] && !sent, "{got:?}");
+        sender.try_send(&[8]).unwrap();
+        drop(sender);
+        assert_eq!(drain(&receiver), [8]);
+        completed
+    });
+}
+
+#[test]
+fn buffer_receiver_that_gives_back() {
+    kill_at_every_site("buffer receiver that gives back", |n| {
+        let (sender, receiver) = buffer::private((2, 1)).unwrap();
+        sender.try_send(&[1]).unwrap();
+        sender.try_send(&[2]).unwrap();
+        drop(sender);
+        let victim = receiver.for_another_peer().unwrap();
+        let thread = thread::spawn(move || {
+            let completed = survives(n, || victim.try_recv().map_or((), buffer::Lease::nack));
+            victim.segment().die();
+            completed
+        });
+        let mut got: Vec<_> = take(&receiver).into_iter().collect();
+        let completed = thread.join().unwrap();
+        receiver.segment().reap_dead();
+        got.extend(drain(&receiver));
+        got.sort_unstable();
+        assert_eq!(got, [1, 2]);
+        completed
+    });
+}
+
+#[test]
+fn buffer_sender_that_thinks_better_of_it() {
+    kill_at_every_site("buffer sender that thinks better of it", |n| {
+        let (sender, receiver) = buffer::private((1, 1)).unwrap();
+        let victim = sender.for_another_peer().unwrap();
+        let thread = thread::spawn(move || {
+            let completed = survives(n, || drop(victim.try_loan(1)));
+            victim.segment().die();
+            completed
+        });
+        let sent = sender.try_send(&[1]).is_ok();
+        let completed = thread.join().unwrap();
+        receiver.segment().reap_dead();
+        assert_eq!(take(&receiver), sent.then_some(1));
+        sender.try_send(&[2]).unwrap();
+        drop(sender);
+        assert_eq!(drain(&receiver), [2]);
+        completed
+    });
+}
+
+/// A reaper is killed over a receiver that died with a message in hand; whichever of the two is reaped first then, the message comes again once.
+#[test]
+fn buffer_reaper() {
+    fn model(n: u64, reaper_first: bool) -> bool {
+        let (sender, receiver) = buffer::private((2, 1)).unwrap();
+        sender.try_send(&[7]).unwrap();
+        let (one, two) = (receiver.for_another_peer().unwrap(), receiver.for_another_peer().unwrap());
+        let (victim, dead) = if reaper_first { (one, two) } else { (two, one) };
+        std::mem::forget(dead.try_recv().unwrap());
+        dead.segment().die();
+        let thread = thread::spawn(move || {
+            let completed = survives(n, || _ = victim.segment().reap_dead());
+            victim.segment().die();
+            // With the reaper falls the lock of whom it was reaping.
+            dead.segment().die();
+            completed
+        });
+        sender.try_send(&[1]).unwrap();
+        let mut got: Vec<_> = take(&receiver).into_iter().collect();
+        let completed = thread.join().unwrap();
+        receiver.segment().reap_dead();
+        drop(sender);
+        got.extend(drain(&receiver));
+        got.sort_unstable();
+        assert_eq!(got, [1, 7]);
+        completed
+    }
+    kill_at_every_site("buffer reaper", |n| model(n, false));
+    kill_at_every_site("buffer reaper, reaped first", |n| model(n, true));
 }
 
 /// The victim is killed on its way to an end of the queue, or with it, while another one claims it too.

@@ -41,7 +41,8 @@
 //! | waking somebody | 1 more | | 1 |
 //!
 //! A buffer takes 32 bytes or so beside its content, which starts on a multiple of 64. Finding a free one looks at one word after the other, from where the last one was
-//! found: usually at one; at all of them if none is free and not all that are in use wait to be received.
+//! found: usually at one; at all of them if none is free and not all that are in use wait to be received. Of 4 KiB or more, a sender takes first those that it used last, while they are in
+//! a cache.
 //!
 //! # When a process dies
 //!
@@ -55,7 +56,8 @@
 //!
 //! # When a process is stopped
 //!
-//! Nobody waits for it as long as there are free buffers: the queue is lock-free in the strict sense.
+//! Nobody waits for it as long as there are free buffers: the queue is lock-free in the strict sense. What it holds itself, it keeps: the buffers that it writes or reads, and so, when the
+//! last sender has left, the news of the end. As the last of its side, on its way out, or as a reaper, it delays the news of that.
 
 mod cell;
 mod error;
