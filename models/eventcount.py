@@ -34,7 +34,8 @@ there is.
 Expected to fail, and why. Without the baton, a post that falls between a wake and the
 re-arming is seen by nobody. The same without re-arming. A cancelled waiter that just leaves
 takes somebody else's wake with it. Clearing W when a wake found nobody hits a waiter that is
-about to sleep (no crash needed). Waking one where wants differ wakes the wrong one. Without
+about to sleep (no crash needed). Waking one where wants differ wakes the wrong one, and so
+does a baton there, although posts wake all: a post that finds W cleared by the baton leaves everything to the one that the baton wakes. Without
 the reaper's wake, a notifier killed between clearing W and waking, or a woken waiter killed
 before it looked, leaves others asleep. A reaper that clears W and is killed before its wake
 leaves sleepers whom no later post sees, until one more reaper comes. One that does not move
@@ -56,11 +57,12 @@ FENCE_AND_LOOK, LOOK, FENCE = "fence and look", "look", "fence"      # what who 
 
 
 class StoreBuffers:
-    """What the first peers, the `notifiers`, post reaches `cell`, a counter, later. And how many stores of each of them
-    a waiter has to outlast that sleeps for a short time."""
+    """What the first peers, the `notifiers`, post reaches a counter later: notifier i's is in `cells[i]`. And how many stores
+    of each of them a waiter has to outlast that sleeps for a short time, or any other clock among the `waiters`."""
 
-    def __init__(self, model, cell, notifiers, waiters):
-        self._cell = cell
+    def __init__(self, model, cells, waiters):
+        notifiers = len(cells)
+        self._cells = cells
         self.buffered = model.cells("buffered by", [0] * notifiers)
         self._outlasts = dict(zip(waiters, model.cells("outlasts", [(0,) * notifiers] * len(waiters))))
 
@@ -73,7 +75,7 @@ class StoreBuffers:
     def _drain(self, state, me):
         if self.is_empty(state, me):
             return []
-        changes = [(self.buffered[me], state[self.buffered[me]] - 1), (self._cell, state[self._cell] + 1)]
+        changes = [(self.buffered[me], state[self.buffered[me]] - 1), (self._cells[me], state[self._cells[me]] + 1)]
         for cell in self._outlasts.values():
             left = state[cell]
             if left[me]:
@@ -102,9 +104,9 @@ class EventCount:
 
     def __init__(self, model, rearm=True, clear_when_nobody=False, reaper_clears=False,
                  reaper_moves_epoch=True, leaves_called=None, on_called=FENCE_AND_LOOK, first_sleep=OUTLASTS_STORES,
-                 stores=None, epochs=1 << 31):
-        self.word = model.cell("word", (0, NOBODY))
-        self.sleepers = model.cell("sleepers", ())
+                 stores=None, epochs=1 << 31, name=""):
+        self.word = model.cell(name + "word", (0, NOBODY))
+        self.sleepers = model.cell(name + "sleepers", ())
         self._stores, self._first_sleep = stores, first_sleep if stores else LONG
         self._rearm, self._clear_when_nobody = rearm, clear_when_nobody
         self._reaper_clears, self._reaper_moves_epoch = reaper_clears, reaper_moves_epoch
@@ -216,15 +218,15 @@ class EventCount:
 
 
 def posts_and_waiters(posts, wants, kills=0, reapers=0, wake=WAKE_ONE, leaving=UNTIL_SERVED, baton=True,
-                      reaper_wakes=True, repeats=1, buffered=False, **options):
+                      baton_wakes=None, reaper_wakes=True, repeats=1, buffered=False, **options):
     """`posts[i]` is how many units notifier i posts, one after the other; `wants[i]` how many
-    waiter i wants at once, `repeats` times."""
+    waiter i wants at once, `repeats` times. The baton wakes as many as a post, unless `baton_wakes` says otherwise."""
     model = Model(kills)
     notifiers, first_reaper = len(posts), len(posts) + len(wants)
     waiter_ids = range(notifiers, first_reaper)
     lives = Lives(model, range(first_reaper + reapers))
     available = model.cell("available", 0)
-    stores = StoreBuffers(model, available, notifiers, waiter_ids) if buffered else None
+    stores = StoreBuffers(model, [available] * notifiers, waiter_ids) if buffered else None
     event = EventCount(model, stores=stores, **options)
 
     def on_kill(memory, process):
@@ -274,7 +276,7 @@ def posts_and_waiters(posts, wants, kills=0, reapers=0, wake=WAKE_ONE, leaving=U
                     break
                 return
         if baton and was_woken and (yield load(available)) > 0:
-            yield from event.notify(wake, me)
+            yield from event.notify(wake if baton_wakes is None else baton_wakes, me)
 
     def waiter(me, amount):
         for _time in range(repeats):
@@ -340,6 +342,9 @@ CASES = [
     case("cancelled waiters just leave", [1], [1, 1], "stuck", leaving=CANCEL_JUST_LEAVES),
     case("clear W when the wake found nobody", [1, 1], [1, 1], "stuck", clear_when_nobody=True),
     case("wake one, 1 post, wants of 1 and 2", [1], [1, 2], "stuck"),
+    case("2 posts, wants of 1, 2, 1, wake all, baton to all", [1, 1], [1, 2, 1], wake=WAKE_ALL, quick=False),
+    case("2 posts, wants of 1, 2, 1, wake all, baton to one", [1, 1], [1, 2, 1], "stuck", wake=WAKE_ALL,
+         baton_wakes=WAKE_ONE),
     case("the reaper clears W, 2 kills, 2 reapers", [1], [1], "stuck", kills=2, reapers=2, reaper_clears=True),
     case("the reaper does not move the epoch, 1 kill", [1], [1], "stuck", kills=1, reapers=1, reaper_moves_epoch=False),
     case("no wake by the reaper, 1 kill", [1, 1], [1, 1], "stuck", kills=1, reapers=1, reaper_wakes=False),
@@ -355,6 +360,8 @@ CASES = [
     buffered("1 notifier of 2, wants of 1 and 2, wake all, 1 kill", [2], [1, 2], wake=WAKE_ALL, baton=False,
              kills=1, reapers=1),
     buffered("2 posts, wants of 1 and 2, wake all", [1, 1], [1, 2], wake=WAKE_ALL, baton=False),
+    buffered("2 posts, wants of 1, 2, 1, wake all, baton to one", [1, 1], [1, 2, 1], "stuck", wake=WAKE_ALL,
+             baton_wakes=WAKE_ONE, quick=False),
     buffered("no short sleep first", [1], [1], "stuck", first_sleep=LONG),
     buffered("a first sleep that is too short", [1], [1], "stuck", first_sleep=OVER_AT_ANY_TIME),
     buffered("no CALLED", [2], [1, 1], "stuck", leaves_called=False),

@@ -11,7 +11,9 @@ import mpmc
 import named
 import roles
 import semaphore
+import several
+import watcher
 from explore import main
 
 if __name__ == "__main__":
-    main([case for model in (roles, named, mpmc, buffer, eventcount, semaphore) for case in model.CASES])
+    main([case for model in (roles, named, mpmc, buffer, eventcount, semaphore, several, watcher) for case in model.CASES])

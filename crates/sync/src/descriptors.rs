@@ -36,13 +36,13 @@ pub(crate) fn wait(entries: &[Entry<'_>], first: usize, deadline: Deadline) -> O
             patience = patience.min(Duration::from_millis(1));
             continue;
         };
-        let words: Vec<_> = listings.iter_mut().map(Listing::arm).collect();
+        listings.iter_mut().for_each(Listing::arm);
         // Pairs with what was written before `notify`.
         fence(Ordering::SeqCst);
         if entries.iter().filter_map(Entry::watch).any(|watch| watch.is_met()) {
             patience = Duration::ZERO;
         } else {
-            listings.iter_mut().zip(words).for_each(|(listing, word)| listing.enter(word, &bell.waker));
+            listings.iter_mut().for_each(|listing| listing.enter(&bell.waker));
         }
     }
 }

@@ -41,14 +41,14 @@ impl Waiter {
             return Poll::Ready(result);
         }
         let listing = self.listing.get_or_insert_with(|| Listing::new(watch(subject)));
-        let word = listing.arm();
+        listing.arm();
         // Pairs with what was written before `notify`.
         fence(Ordering::SeqCst);
         if let Some(result) = attempt(subject) {
             listing.leave();
             return Poll::Ready(result);
         }
-        listing.enter(word, context.waker());
+        listing.enter(context.waker());
         Poll::Pending
     }
 }

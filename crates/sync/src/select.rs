@@ -146,7 +146,9 @@ impl<'fd> Select<'fd> {
         }
         let mut events: Vec<_> = watches.iter().map(|watch| Armed::new(watch.event())).collect();
         let idle = || watches.iter().for_each(|watch| watch.look_after_peers());
-        wait_for_any(&mut events, deadline, attempt, |number| watches[number].is_met(), idle)
+        // No baton where all are woken: it would take W away from under those who are about to sleep.
+        let more = |number: usize| !watches[number].is_for_all() && watches[number].is_met();
+        wait_for_any(&mut events, deadline, attempt, more, idle)
     }
 }
 

@@ -8,7 +8,7 @@
 //!           fence            │    take the first future off the list          │    condition?  ───▶ done; pass the baton
 //!           condition? ─▶ done    set W again, fence                        │    as at first
 //!           list, with the   │    call the one it took                        │
-//!           word as it is    │                                                │  dropped, after it was called:
+//!           word as it is    │                                                │  dropped while it waits:
 //!                            │                                                │    condition? pass the baton
 //! ```
 //!
@@ -19,10 +19,14 @@
 //! - Whoever is woken sets W before it looks: the watcher sets it, for the future that it then calls, and which looks.
 //! - One notification, one look: of several futures that wait for the same condition one is called. If it leaves more behind than it took it passes the baton, which finds W set and so
 //!   reaches the watcher again, for the next. (Where they [want different things](Condition::is_for_all), all are called.)
-//! - Who consumed a wake and leaves without using it passes it on: a future that was called and is dropped before it looked, does so when it is dropped.
+//! - Who consumed a wake and leaves without using it passes it on: a future that is dropped while it waits looks once more (called or not: it may have been called between its last look
+//!   and its last listing), and so does the watcher, if it was woken for nobody. No baton is passed where all are woken: to wake one would take W away from under those who are about to
+//!   sleep.
 //! - The first look after W was set is repeated after 100 µs, should nothing happen, when every store that its notifier did not order has long been visible. The watcher
-//!   calls a future then; one that looks so late says, when it lists itself again, that with this word it is settled.
+//!   calls a future then. What counts is when a look began, and not when its future came to list itself.
 //! - A future that lists itself with another word than the others has armed the event count anew, and looked since, on behalf of all who wait for the same.
+//!
+//! `models/watcher.py` explores it, with store buffers and kills; three of these rules were found by it.
 //!
 //! Peers that may have died are looked after as by a thread that sleeps, so that a future need not be polled for that.
 //!
@@ -53,8 +57,8 @@ pub(crate) struct Listing {
     watch: Watch,
     /// Its number on the list of this watcher.
     place: Option<(Arc<Watcher>, u64)>,
-    /// With which word it has listed itself, and since when.
-    armed: Option<(u32, Instant)>,
+    /// With which word it was armed, since when, and when it last looked.
+    armed: Option<(u32, Instant, Instant)>,
 }
 
 impl Listing {
@@ -63,44 +67,65 @@ impl Listing {
     }
 
     /// Sets W. A fence and a look at the condition must follow before it [lists itself](Self::enter).
-    pub(crate) fn arm(&mut self) -> u32 {
-        self.watch.event().arm()
+    pub(crate) fn arm(&mut self) {
+        let word = self.watch.event().arm();
+        // Before the look, which may come late but counts as if it came now.
+        let now = Instant::now();
+        let since = self.armed.filter(|(before, ..)| *before == word).map_or(now, |(_, since, _)| since);
+        self.armed = Some((word, since, now));
     }
 
-    /// Has `waker` called when there is something. `word` is what [`arm`](Self::arm) said, before the look that was in vain.
-    pub(crate) fn enter(&mut self, word: u32, waker: &Waker) {
-        let now = Instant::now();
-        let is_settled = match self.armed {
-            Some((before, since)) if before == word => now.duration_since(since) >= Naps::UNSETTLED,
-            _ => {
-                self.armed = Some((word, now));
-                false
-            }
-        };
+    /// After a look that was in vain: has `waker` called when there is something.
+    pub(crate) fn enter(&mut self, waker: &Waker) {
+        let Some((word, since, looked)) = self.armed else { return };
         let place = self.place.take().filter(|(watcher, _)| watcher.is_here());
         let Some(watcher) = place.as_ref().map(|(watcher, _)| Arc::clone(watcher)).or_else(Watcher::current) else {
             // No thread could be had: the runtime has to look again and again.
             waker.wake_by_ref();
             return;
         };
-        let number = watcher.enter(&self.watch, word, is_settled, place.map(|(_, number)| number), waker);
+        let number = place.map(|(_, number)| number);
+        let number = watcher.enter(&self.watch, Look { word, since, looked }, number, waker);
         self.place = Some((watcher, number));
     }
 
-    /// Takes it off the list.
+    /// After a look that was not in vain: takes it off the list. If it was called, and there is more, the next one is.
     pub(crate) fn leave(&mut self) {
-        let Some((watcher, number)) = self.place.take().filter(|(watcher, _)| watcher.is_here()) else { return };
-        // W is set: the watcher has set it before it called.
-        if !watcher.leave(&self.watch, number) && self.watch.is_met() {
-            self.watch.event().notify_one();
+        if let Some((watcher, number)) = self.place.take().filter(|(watcher, _)| watcher.is_here())
+            && !watcher.leave(&self.watch, number)
+        {
+            pass_on(&self.watch);
         }
     }
 }
 
-impl Drop for Listing {
-    fn drop(&mut self) {
-        self.leave();
+/// Wakes another one if there is something, on behalf of who was woken for it, or was to look. W is set.
+fn pass_on(watch: &Watch) {
+    // All are woken where they want different things. To wake one would take W away from under the others.
+    if !watch.is_for_all() && watch.is_met() {
+        watch.event().notify_one();
     }
+}
+
+impl Drop for Listing {
+    /// Looks once more, whether it was called or not: it may have been called between its last look and its last [listing](Self::enter).
+    fn drop(&mut self) {
+        if let Some((watcher, number)) = self.place.take().filter(|(watcher, _)| watcher.is_here()) {
+            watcher.leave(&self.watch, number);
+            pass_on(&self.watch);
+        }
+    }
+}
+
+/// A look that was in vain.
+#[derive(Clone, Copy)]
+struct Look {
+    /// With which W was set.
+    word: u32,
+    /// It was set with that word no later than then.
+    since: Instant,
+    /// It came no sooner than then.
+    looked: Instant,
 }
 
 struct Watcher {
@@ -125,29 +150,34 @@ struct Spot {
     watch: Watch,
     /// With which it is armed.
     word: u32,
-    /// Since when.
+    /// Since then at the latest.
     since: Instant,
-    /// A look that came late enough was in vain, or any that is still to come is late enough.
+    /// Somebody looks, or has looked, late enough after that.
     is_settled: bool,
     waiting: VecDeque<(u64, Waker)>,
 }
 
 impl Spot {
-    fn new(watch: Watch, word: u32) -> Self {
-        Self { watch, word, since: Instant::now(), is_settled: false, waiting: VecDeque::new() }
+    fn new(watch: Watch, word: u32, since: Instant) -> Self {
+        Self { watch, word, since, is_settled: false, waiting: VecDeque::new() }
     }
 
-    /// Armed with `word` now.
-    fn rearm(&mut self, word: u32) {
-        (self.word, self.since, self.is_settled) = (word, Instant::now(), false);
+    fn rearm(&mut self, word: u32, since: Instant) {
+        (self.word, self.since, self.is_settled) = (word, since, false);
+    }
+
+    /// From when on a look is late enough.
+    fn late(&self) -> Instant {
+        self.since + Naps::UNSETTLED
     }
 
     /// When there is something to be done for it, if nothing happens.
-    fn due(&self) -> Option<Instant> {
-        match (self.is_settled, self.waiting.is_empty()) {
-            (false, _) => Some(self.since + Naps::UNSETTLED),
-            (true, true) => Some(self.since + LINGER),
-            (true, false) => None,
+    fn due(&self, now: Instant) -> Option<Instant> {
+        match self.waiting.is_empty() {
+            // Whoever comes back until then need not wake the thread.
+            true if now < self.late() => Some(self.late()),
+            true => Some(self.since + LINGER),
+            false => (!self.is_settled).then(|| self.late()),
         }
     }
 
@@ -195,17 +225,17 @@ impl Watcher {
     }
 
     /// Puts a future on the list, or has another waker called for the one with `number` if it is on it still. Its number.
-    fn enter(&self, watch: &Watch, word: u32, is_settled: bool, number: Option<u64>, waker: &Waker) -> u64 {
+    fn enter(&self, watch: &Watch, look: Look, number: Option<u64>, waker: &Waker) -> u64 {
         let mut called = Vec::new();
         let mut guard = self.list();
         let list = &mut *guard;
         let at = list.spots.iter().position(|spot| spot.is_of(watch)).unwrap_or(list.spots.len());
         let is_new = at == list.spots.len();
         if is_new {
-            list.spots.push(Spot::new(Arc::clone(watch), word));
+            list.spots.push(Spot::new(Arc::clone(watch), look.word, look.since));
         }
         let spot = &mut list.spots[at];
-        let is_changed = is_new || spot.word != word;
+        let is_changed = spot.word != look.word;
         if is_changed {
             // Who armed it anew has looked since, but only for itself.
             if watch.is_for_all() {
@@ -214,9 +244,11 @@ impl Watcher {
                 spot.call(&mut called);
                 spot.waiting.extend(itself);
             }
-            spot.rearm(word);
+            spot.rearm(look.word, look.since);
         }
-        spot.is_settled |= is_settled;
+        spot.is_settled |= look.looked >= spot.late();
+        // The thread looks up in time of itself, unless it does not know of this or was there in vain already.
+        let is_overdue = spot.waiting.is_empty() && !spot.is_settled && Instant::now() >= spot.late();
         let number = match spot.waiting.iter_mut().find(|(other, _)| Some(*other) == number) {
             Some((number, other)) => {
                 other.clone_from(waker);
@@ -228,7 +260,7 @@ impl Watcher {
                 list.number
             }
         };
-        if is_changed {
+        if is_new || is_changed || is_overdue {
             self.ring(list);
         }
         drop(guard);
@@ -258,17 +290,19 @@ impl Watcher {
         let mut naps = Naps::new();
         loop {
             let mut list = self.list();
-            let (wakers, gone) = list.look();
-            if !wakers.is_empty() {
+            let Found { called, consumed, gone } = list.look();
+            if !called.is_empty() || !consumed.is_empty() {
                 drop(list);
                 naps = Naps::new();
                 // Between W, which is set for those who are called, and their look.
                 fence(Ordering::SeqCst);
-                wakers.into_iter().for_each(Waker::wake);
+                called.into_iter().for_each(Waker::wake);
+                consumed.iter().for_each(pass_on);
                 continue;
             }
-            let due = list.spots.iter().filter_map(Spot::due).min();
-            let due = due.map(|due| due.saturating_duration_since(Instant::now()));
+            let now = Instant::now();
+            let due = list.spots.iter().filter_map(|spot| spot.due(now)).min();
+            let due = due.map(|due| due.saturating_duration_since(now));
             let is_idle = due.is_none();
             let nap = due.unwrap_or_else(|| if list.spots.is_empty() { Duration::MAX } else { naps.next() });
             let spots: Vec<_> = list.spots.iter().map(|spot| (Arc::clone(&spot.watch), spot.word)).collect();
@@ -288,28 +322,37 @@ impl Watcher {
     }
 }
 
+/// What a look at the list came to.
+struct Found {
+    /// Who are to look; they are off the list.
+    called: Vec<Waker>,
+    /// What the thread was woken for, perhaps, and nobody here waits for any more: W is set, and they are not watched now.
+    consumed: Vec<Watch>,
+    /// Spots that nobody has come back to.
+    gone: Vec<Spot>,
+}
+
 impl List {
-    /// Takes those off the list who are to look; and the spots that nobody has come back to.
-    fn look(&mut self) -> (Vec<Waker>, Vec<Spot>) {
-        let mut called = Vec::new();
+    fn look(&mut self) -> Found {
         let now = Instant::now();
+        let (mut called, mut consumed) = (Vec::new(), Vec::new());
         let gone = self.spots.extract_if(.., |spot| {
-            let is_changed = spot.watch.event().futex().load(Ordering::Relaxed) != spot.word;
-            if spot.waiting.is_empty() && (is_changed || now >= spot.since + LINGER) {
-                return true;
-            }
-            if is_changed {
-                // Whoever is called must find W set when it looks.
-                spot.rearm(spot.watch.event().arm());
+            if spot.watch.event().futex().load(Ordering::Relaxed) != spot.word {
+                // Whoever looks on account of this must find W set.
+                spot.rearm(spot.watch.event().arm(), now);
+                if spot.waiting.is_empty() {
+                    consumed.push(Arc::clone(&spot.watch));
+                    return true;
+                }
                 spot.call(&mut called);
-            } else if !spot.is_settled && now >= spot.since + Naps::UNSETTLED {
-                // Whoever is called, and whoever comes later, looks late enough.
+            } else if !spot.is_settled && !spot.waiting.is_empty() && now >= spot.late() {
+                // Whoever is called looks late enough.
                 spot.is_settled = true;
                 spot.call(&mut called);
             }
-            false
+            spot.waiting.is_empty() && now >= spot.since + LINGER
         });
         let gone = gone.collect();
-        (called, gone)
+        Found { called, consumed, gone }
     }
 }

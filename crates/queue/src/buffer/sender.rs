@@ -114,9 +114,9 @@ impl<O: Object> Sender<O> {
         outcome.unwrap_or(Err(SendTimeoutError::Timeout))
     }
 
-    /// Whether a sender that waits should be woken by one that has done so.
+    /// Whether a sender that waits should be woken by one that has done so. No, where all are woken anyway: to wake one takes W away from under those who are about to sleep.
     fn concerns_the_next(&self) -> bool {
-        self.queue.has_room() || self.sides.is_closed(self.receivers)
+        !self.queue.has_several_sizes() && (self.queue.has_room() || self.sides.is_closed(self.receivers))
     }
 
     /// Copies `bytes` into a buffer, if one is free, and sends it. Never blocks.
