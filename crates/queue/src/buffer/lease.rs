@@ -26,10 +26,10 @@ pub struct Lease<'a, O: Object = Buffers> {
 }
 
 impl<'a, O: Object> Lease<'a, O> {
-    #[inline]
-    pub(super) fn new(receiver: &'a Receiver<O>, claim: Claim, length: usize) -> Self {
+    #[inline(always)]
+    pub(super) fn new(receiver: &'a Receiver<O>, claim: Claim, place: (usize, usize), length: usize) -> Self {
         let (before, holder) = receiver.queue.count_delivery(claim, receiver.pid);
-        Self { receiver, place: receiver.queue.place(claim), claim: Some(claim), length, before, holder }
+        Self { receiver, place, claim: Some(claim), length, before, holder }
     }
 
     /// How often this message has been delivered, this time included. A message that kills whoever works on it can be told by that.
@@ -59,7 +59,7 @@ impl<'a, O: Object> Lease<'a, O> {
     /// The message is dealt with; its buffer is free for another.
     ///
     /// Costs a store, and a system call if a sender must be woken.
-    #[inline]
+    #[inline(always)]
     pub fn ack(mut self) {
         if let Some(claim) = self.claim.take() {
             self.receiver.queue.free(claim);

@@ -22,7 +22,7 @@ pub struct Loan<'a, O: Object = Buffers> {
 }
 
 impl<'a, O: Object> Loan<'a, O> {
-    #[inline]
+    #[inline(always)]
     pub(super) fn new(sender: &'a Sender<O>, claim: Claim, length: usize) -> Self {
         Self { sender, place: sender.queue.place(claim), claim: Some(claim), length }
     }
@@ -38,7 +38,7 @@ impl<'a, O: Object> Loan<'a, O> {
     ///
     /// # Errors
     /// [`SendError::Disconnected`] if nobody receives any more; [`SendError::Moved`] in a fork; [`SendError::Corrupt`].
-    #[inline]
+    #[inline(always)]
     pub fn send(mut self) -> Result<(), SendError> {
         self.sender.check_receivers()?;
         match self.claim.take() {

@@ -35,7 +35,7 @@ impl<O: Object> Receiver<O> {
     /// # Errors
     /// [`TryRecvError::Empty`]; [`Disconnected`](TryRecvError::Disconnected) once every sender is gone and everything was acknowledged;
     /// [`Moved`](TryRecvError::Moved); [`Corrupt`](TryRecvError::Corrupt).
-    #[inline]
+    #[inline(always)]
     pub fn try_recv(&self) -> Result<Lease<'_, O>, TryRecvError> {
         match self.queue.take(self.me, &self.cursor) {
             Ok(claim) => self.lease(claim),
@@ -64,10 +64,11 @@ impl<O: Object> Receiver<O> {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn lease(&self, claim: Claim) -> Result<Lease<'_, O>, TryRecvError> {
-        let length = self.queue.length(claim).ok_or(TryRecvError::Corrupt)?;
-        Ok(Lease::new(self, claim, length))
+        let place = self.queue.place(claim);
+        let length = self.queue.length(claim, place).ok_or(TryRecvError::Corrupt)?;
+        Ok(Lease::new(self, claim, place, length))
     }
 
     /// After an acknowledgement: others may sleep until the last message is acknowledged, to learn that it was the last. In the notification of
@@ -83,7 +84,7 @@ impl<O: Object> Receiver<O> {
     ///
     /// # Errors
     /// [`RecvError::Disconnected`] once every sender has left or died and everything was acknowledged; [`RecvError::Moved`]; [`RecvError::Corrupt`].
-    #[inline]
+    #[inline(always)]
     pub fn recv(&self) -> Result<Lease<'_, O>, RecvError> {
         self.recv_until(Deadline::NEVER).map_err(RecvTimeoutError::without_timeout)
     }
@@ -104,7 +105,7 @@ impl<O: Object> Receiver<O> {
         self.recv_until(deadline.into())
     }
 
-    #[inline]
+    #[inline(always)]
     fn recv_until(&self, deadline: Deadline) -> Result<Lease<'_, O>, RecvTimeoutError> {
         match self.try_recv() {
             Ok(lease) => Ok(lease),

@@ -301,6 +301,9 @@ impl Buffers {
     /// Where a claimed buffer is: its size's number, and its own among those of that size.
     #[inline]
     pub(super) fn place(&self, claim: Claim) -> (usize, usize) {
+        if !self.has_several_sizes() {
+            return (0, claim.buffer);
+        }
         let class = self.classes.iter().rposition(|class| class.first <= claim.buffer).unwrap_or(0);
         (class, claim.buffer - self.classes[class].first)
     }
@@ -518,13 +521,14 @@ impl Buffers {
     }
 
     /// The length of a taken message. `None` if a peer wrote nonsense.
-    pub(super) fn length(&self, claim: Claim) -> Option<usize> {
+    #[inline]
+    pub(super) fn length(&self, claim: Claim, (class, _): (usize, usize)) -> Option<usize> {
         let length = self.tags[claim.buffer].length.load(Ordering::Relaxed) as usize;
-        let (class, _) = self.place(claim);
         (length <= self.blocks(class).size()).then_some(length)
     }
 
     /// Notes that a taken message is handed out; returns how often it was before, and to whom last.
+    #[inline]
     pub(super) fn count_delivery(&self, claim: Claim, pid: u32) -> (u32, u32) {
         let tag = &self.tags[claim.buffer];
         let before = tag.deliveries.load(Ordering::Relaxed);

@@ -34,12 +34,12 @@ impl<O: Object> Sender<O> {
     ///
     /// # Errors
     /// [`TrySendError::Full`], [`TooLarge`](TrySendError::TooLarge), [`Disconnected`](TrySendError::Disconnected), [`Moved`](TrySendError::Moved).
-    #[inline]
+    #[inline(always)]
     pub fn try_loan(&self, length: usize) -> Result<Loan<'_, O>, TrySendError> {
         self.claim(length).map(|claim| Loan::new(self, claim, length))
     }
 
-    #[inline]
+    #[inline(always)]
     fn claim(&self, length: usize) -> Result<Claim, TrySendError> {
         if length > self.largest_message() {
             return Err(TrySendError::TooLarge { length, limit: self.largest_message() });
@@ -54,7 +54,7 @@ impl<O: Object> Sender<O> {
     }
 
     /// Whether there is, or may still come, somebody to receive.
-    #[inline]
+    #[inline(always)]
     pub(super) fn check_receivers(&self) -> Result<(), SendError> {
         if self.sides.is_closed(self.receivers) { self.refuse() } else { Ok(()) }
     }
@@ -74,7 +74,7 @@ impl<O: Object> Sender<O> {
     ///
     /// # Errors
     /// [`SendError`].
-    #[inline]
+    #[inline(always)]
     pub fn loan(&self, length: usize) -> Result<Loan<'_, O>, SendError> {
         self.loan_until(length, Deadline::NEVER).map_err(SendTimeoutError::without_timeout)
     }
@@ -95,7 +95,7 @@ impl<O: Object> Sender<O> {
         self.loan_until(length, deadline.into())
     }
 
-    #[inline]
+    #[inline(always)]
     fn loan_until(&self, length: usize, deadline: Deadline) -> Result<Loan<'_, O>, SendTimeoutError> {
         match self.try_loan(length) {
             Ok(loan) => Ok(loan),
