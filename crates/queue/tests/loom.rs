@@ -301,7 +301,7 @@ fn buffer_given_back_comes_again_to_the_other_receiver() {
 /// One comes while the lease is given back, and is not passed over for it.
 #[test]
 fn buffer_given_back_is_put_in_beside_what_is_being_sent() {
-    explore(4, || {
+    explore(3, || {
         let (sender, receiver) = buffer::private((2, 1)).unwrap();
         sender.send(&[1]).unwrap();
         let thread = thread::spawn(move || sender.try_send(&[2]).unwrap());
@@ -322,7 +322,7 @@ fn buffer_given_back_is_put_in_beside_what_is_being_sent() {
 /// One cell, which each message overwrites; somebody may still be looking at the one before.
 #[test]
 fn buffer_reference_is_overwritten_in_the_next_lap_only_when_it_is_dead() {
-    explore(3, || {
+    explore(2, || {
         let (sender, receiver) = buffer::private((1, 1)).unwrap();
         let take = |receiver: &buffer::Receiver| {
             let lease = receiver.try_recv().ok()?;
@@ -348,7 +348,7 @@ fn buffer_reference_is_overwritten_in_the_next_lap_only_when_it_is_dead() {
 
 #[test]
 fn buffer_two_receivers_share_and_both_see_the_end() {
-    explore(3, || {
+    explore(2, || {
         let (sender, receiver) = buffer::private((2, 1)).unwrap();
         let other = receiver.clone();
         let thread = thread::spawn(move || receive_all(&other));
@@ -385,7 +385,7 @@ fn buffer_two_senders_publish_at_once() {
 /// There is one buffer: it comes free, and who waits for it is woken.
 #[test]
 fn buffer_loan_that_is_thought_better_of_leaves_room_and_nothing_else() {
-    explore(4, || {
+    explore(3, || {
         let (sender, receiver) = buffer::private((1, 1)).unwrap();
         let other = sender.clone();
         let thread = thread::spawn(move || drop(other.try_loan(1)));
@@ -403,7 +403,7 @@ fn buffer_loan_that_is_thought_better_of_leaves_room_and_nothing_else() {
 /// The last message waits all the time, however many of those before it are taken while somebody looks: a wake-up that is passed on depends on it.
 #[test]
 fn buffer_is_not_called_empty_while_a_message_waits() {
-    explore(4, || {
+    explore(3, || {
         let (sender, receiver) = buffer::private((4, 1)).unwrap();
         for item in 0..2 {
             sender.send(&[item]).unwrap();
