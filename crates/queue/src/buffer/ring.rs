@@ -208,7 +208,7 @@ impl Object for Buffers {
                 READY | TAKEN => Word::owned(generation, READY, reaper),
                 _ => continue,
             };
-            // Fails if a receiver took it just now.
+            // Fails only if the owner is not dead after all, or a peer wrote nonsense: what is not in the ring is the reaper's alone.
             if cell.compare_exchange(word.0, swept.0, Ordering::AcqRel, Ordering::Relaxed).is_ok()
                 && swept.state() == READY
             {

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use shmkit::process::{JoinError, JoinHandle};
 use shmkit::segment::crash;
 use std::collections::BTreeSet;
-use std::fs::File;
+use std::fs::{DirEntry, File};
 use std::io::Write;
 use std::os::fd::AsFd;
 use std::os::unix::process::ExitStatusExt;
@@ -98,19 +98,28 @@ pub(crate) fn all_sites() -> PathBuf {
 }
 
 /// Calls `round` with orders to die at the first site, the second, and so on, until it says that the victim came through.
-pub(crate) fn at_every_site(name: &str, mut round: impl FnMut(&Orders) -> bool) {
+pub(crate) fn at_every_site(name: &str, round: impl FnMut(&Orders) -> bool) {
+    at_every_site_often(name, 1, round);
+}
+
+/// The same for a victim that reaches more or fewer sites from one round to the next, depending on others: it must come through `often` times in a row.
+pub(crate) fn at_every_site_often(name: &str, often: u64, mut round: impl FnMut(&Orders) -> bool) {
     let directory = tempfile::tempdir().expect("a temporary directory");
-    let mut at = 1;
-    loop {
-        let orders = Orders::new(directory.path(), at);
-        if round(&orders) {
+    let (mut kills, mut came_through) = (0, 0);
+    for at in 1.. {
+        assert!(at < 10_000, "{name} never completes");
+        if round(&Orders::new(directory.path(), at)) {
+            came_through += 1;
+        } else {
+            kills += 1;
+            came_through = 0;
+        }
+        if came_through == often {
             break;
         }
-        at += 1;
-        assert!(at < 10_000, "{name} never completes");
     }
-    println!("{name}: killed at {} sites, then completed", at - 1);
-    assert!(at > 1, "{name} was never killed: is it armed?");
+    println!("{name}: killed at {kills} sites, then completed");
+    assert!(kills > 0, "{name} was never killed: is it armed?");
 }
 
 /// Whether the victim came through. Anything but that and the kill that was ordered fails the test.
@@ -135,12 +144,20 @@ pub(crate) fn wait_for_stop(victim: &JoinHandle<()>) -> bool {
 /// Only the choice of what happens next hangs on it: a victim that sleeps for a moment for another reason is taken for one that waits, and
 /// finds what it would have waited for.
 pub(crate) fn wait_for_sleep(victim: &JoinHandle<()>, orders: &Orders) -> bool {
+    wait_for_sleep_after(victim, orders, 1)
+}
+
+/// The same for a victim that is to note so many things before it sleeps, all its threads.
+pub(crate) fn wait_for_sleep_after(victim: &JoinHandle<()>, orders: &Orders, notes: usize) -> bool {
     let options = WaitIdOptions::STOPPED | WaitIdOptions::EXITED | WaitIdOptions::NOWAIT | WaitIdOptions::NOHANG;
     loop {
         if rustix::process::waitid(WaitId::PidFd(victim.as_fd()), options).expect("a child").is_some() {
             return false;
         }
-        if !orders.ledger().is_empty() && sleeps(&format!("/proc/{}/stat", victim.pid())) {
+        // Not there any more if it has just died.
+        let tasks = std::fs::read_dir(format!("/proc/{}/task", victim.pid())).into_iter().flatten().flatten();
+        let sleeps = |task: DirEntry| sleeps(&task.path().join("stat"));
+        if orders.ledger().len() >= notes && tasks.map(sleeps).reduce(|one, other| one && other) == Some(true) {
             return true;
         }
         std::thread::yield_now();
@@ -149,13 +166,25 @@ pub(crate) fn wait_for_sleep(victim: &JoinHandle<()>, orders: &Orders) -> bool {
 
 /// Waits until a thread of this process, which the kernel lists as `task` below `/proc`, sleeps or has ended.
 pub(crate) fn wait_until_asleep(thread: &std::thread::JoinHandle<impl Sized>, task: &Path) {
-    while !thread.is_finished() && !sleeps(&format!("/proc/{}/stat", task.display())) {
+    while !thread.is_finished() && !sleeps(&Path::new("/proc").join(task).join("stat")) {
         std::thread::yield_now();
     }
 }
 
+/// Waits until the thread of this process that has that name, if there is one, sleeps.
+#[cfg(feature = "async")]
+pub(crate) fn wait_until_named_sleeps(name: &str) {
+    let tasks = std::fs::read_dir("/proc/self/task").expect("a process has threads");
+    for task in tasks.flatten().map(|task| task.path()) {
+        let its_name = std::fs::read_to_string(task.join("comm")).unwrap_or_default();
+        while its_name.trim_end() == name && !sleeps(&task.join("stat")) {
+            std::thread::yield_now();
+        }
+    }
+}
+
 /// Whether the kernel says of a task that it sleeps; the state stands after the name, which is in parentheses.
-fn sleeps(stat: &str) -> bool {
+fn sleeps(stat: &Path) -> bool {
     let text = std::fs::read_to_string(stat).unwrap_or_default();
     text.rsplit(')').next().is_some_and(|rest| rest.trim_start().starts_with('S'))
 }

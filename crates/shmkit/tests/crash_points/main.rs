@@ -8,12 +8,16 @@
 #![cfg(crash_points)]
 
 mod batches;
+mod buffers;
+#[cfg(feature = "async")]
+mod futures;
 mod harness;
 mod named;
 mod pool;
 mod queues;
 mod races;
 mod recovery;
+mod select;
 mod semaphore;
 mod sites;
 mod stops;
@@ -52,14 +56,20 @@ fn every_operation_survives_a_kill_at_every_site() {
     queues::buffer_receiver();
     queues::buffer_receiver_until_the_end();
     queues::buffer_receiver_at_the_end();
+    queues::onlooker();
+    select::receiver_of_several();
+    select::sender_to_several();
+    #[cfg(feature = "async")]
+    futures::tasks();
     semaphore::permits_come_back_and_do_not_multiply();
     semaphore::a_waiter_that_dies_strands_nobody();
     recovery::mpmc_reaper_of_a_sender();
     recovery::mpmc_reaper_of_a_receiver();
     recovery::mpmc_receiver_that_adopts();
     recovery::mpmc_receiver_that_passes_a_tomb();
-    recovery::buffer_reaper_of_a_receiver();
-    recovery::buffer_sender_that_clears_up();
+    recovery::mpmc_sender_behind_a_dead_waker();
+    buffers::recovery::reapers();
+    buffers::recovery::those_who_go_on_beside_the_dead();
     recovery::semaphore_waiter_that_reaps_the_holder();
     pool::worker_costs_its_own_task_one_error_at_most();
     pool::worker_costs_nothing_with_a_retry();
@@ -74,6 +84,7 @@ fn every_operation_survives_a_kill_at_every_site() {
     named::taker();
     named::stopped_opener_makes_others_busy_and_no_more();
     races::every_exchange();
+    buffers::races::every_exchange();
     sites::every_site_has_had_a_victim();
 }
 
@@ -82,6 +93,7 @@ fn a_stopped_process_delays_nobody_but_those_whom_the_documentation_names() {
     let _turn = alone();
     stops::mpmc::mpmc();
     stops::spsc::spsc();
+    stops::buffer::buffer();
     stops::others::sleepers();
     stops::others::leavers();
     stops::others::reapers();

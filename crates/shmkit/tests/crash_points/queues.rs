@@ -1,11 +1,13 @@
 //! The three queues: a sender and a receiver killed at every site, alone and among others.
 
-use crate::harness::{Orders, at_every_site, came_through};
+use crate::harness::{Orders, at_every_site, at_every_site_often, came_through};
 use shmkit::prelude::*;
 use shmkit::queue::TryRecvError;
 use shmkit::segment::crash;
 
 const MESSAGES: u64 = 3;
+/// How often in a row a victim comes through that gets as much as its rivals leave.
+const OFTEN: u64 = 4;
 
 /// What was sent and acknowledged must be among what was received, in order and once; the one that was being sent may be.
 fn check_sent(acknowledged: &[u64], received: &[u64]) {
@@ -90,7 +92,7 @@ pub(crate) fn mpmc_receiver() {
 
 /// The queue is empty at first, so the victim sleeps; another receiver competes for what comes.
 pub(crate) fn mpmc_receiver_that_must_wait_among_others() {
-    at_every_site("mpmc receiver that must wait among others", |orders| {
+    at_every_site_often("mpmc receiver that must wait among others", OFTEN, |orders| {
         let (sender, receiver) = mpmc::channel(2).unwrap();
         let victim = spawn(recv_mpmc_until_the_end, (orders.clone(), receiver.clone())).unwrap();
         let rival = std::thread::spawn(move || receiver.iter().collect::<Vec<_>>());
@@ -213,7 +215,7 @@ fn send_buffer((orders, sender): (Orders, buffer::Sender)) {
 }
 
 /// All messages until the end, acknowledged.
-fn drain(receiver: &buffer::Receiver) -> Vec<u64> {
+pub(crate) fn drain(receiver: &buffer::Receiver) -> Vec<u64> {
     let mut received = Vec::new();
     while let Ok(lease) = receiver.recv() {
         received.push(number(&lease));
@@ -222,7 +224,8 @@ fn drain(receiver: &buffer::Receiver) -> Vec<u64> {
     received
 }
 
-fn number(bytes: &[u8]) -> u64 {
+/// The message that is a number.
+pub(crate) fn number(bytes: &[u8]) -> u64 {
     u64::from_le_bytes(bytes.try_into().expect("a message of eight bytes"))
 }
 
@@ -286,7 +289,7 @@ fn recv_buffer_until_the_end((orders, receiver): (Orders, buffer::Receiver)) {
 
 /// It is empty at first, so the victim sleeps; another receiver competes; and then the sender leaves.
 pub(crate) fn buffer_receiver_until_the_end() {
-    at_every_site("buffer receiver until the end", |orders| {
+    at_every_site_often("buffer receiver until the end", OFTEN, |orders| {
         let (sender, receiver) = buffer::channel((2, 8)).unwrap();
         let victim = spawn(recv_buffer_until_the_end, (orders.clone(), receiver.clone())).unwrap();
         let rival = std::thread::spawn(move || drain(&receiver));
@@ -333,6 +336,36 @@ pub(crate) fn buffer_receiver() {
         drop(sender);
         let rest = drain(&receiver);
         check_received(&orders.ledger(), &rest, 4, false);
+        done
+    });
+}
+
+type Handles = (mpmc::Sender<u64>, mpmc::Receiver<u64>, buffer::Sender, buffer::Receiver);
+
+fn look((orders, (to_mpmc, from_mpmc, to_buffer, from_buffer)): (Orders, Handles)) {
+    orders.arm();
+    let _hints = (to_mpmc.is_full(), from_mpmc.len(), from_mpmc.is_empty());
+    let _hints = (to_buffer.is_full(), from_buffer.len(), from_buffer.is_empty());
+    let (mpmc, buffer) = (from_mpmc.statistics(), from_buffer.statistics());
+    crash::disarm();
+    assert_eq!((mpmc.sent, mpmc.received), (2, 1));
+    assert_eq!((buffer.sent, buffer.received, buffer.waiting, buffer.free), (2, 1, 1, 3));
+}
+
+/// Nobody uses the queues meanwhile, so the victim takes the same way each time. What it leaves is what was there.
+pub(crate) fn onlooker() {
+    at_every_site("onlooker", |orders| {
+        let ((to_mpmc, from_mpmc), (to_buffer, from_buffer)) =
+            (mpmc::channel(4).unwrap(), buffer::channel((4, 8)).unwrap());
+        for item in 1..=2_u64 {
+            to_mpmc.send(item).unwrap();
+            to_buffer.send(&item.to_le_bytes()).unwrap();
+        }
+        assert_eq!(from_mpmc.recv(), Ok(1));
+        from_buffer.recv().unwrap().ack();
+        let handles = (to_mpmc, from_mpmc.clone(), to_buffer, from_buffer.clone());
+        let done = came_through(spawn(look, (orders.clone(), handles)).unwrap());
+        assert_eq!((from_mpmc.iter().collect(), drain(&from_buffer)), (vec![2], vec![2]));
         done
     });
 }

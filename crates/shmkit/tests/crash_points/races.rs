@@ -13,7 +13,7 @@ use shmkit::segment::{Options, Role, Segment, crash};
 use std::sync::Arc;
 
 /// What a race is about, and those who are there beside the victim.
-trait Race: Sized {
+pub(crate) trait Race: Sized {
     fn new() -> Self;
     fn victim(&self, orders: &Orders) -> JoinHandle<()>;
     /// Changes whatever the victim may have seen.
@@ -25,7 +25,7 @@ trait Race: Sized {
 /// How many sites after an exchange have a victim. The loss has had its consequences by then; other tests kill at the rest.
 const AFTER: u64 = 12;
 
-fn lose_every_exchange<R: Race>(name: &str) {
+pub(crate) fn lose_every_exchange<R: Race>(name: &str) {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let (mut exchanges, mut kills) = (0, 0);
     for at in 1.. {

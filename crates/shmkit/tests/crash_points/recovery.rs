@@ -1,9 +1,12 @@
 //! The second kill: whoever recovers from a death is killed too, at every site of the recovery.
 
-use crate::harness::{Orders, at_every_site, came_through};
-use crate::stops::mpmc::{with_a_dead_claim, with_a_dead_claim_in};
+use crate::harness::{Orders, at_every_site, came_through, wait_for_stop};
+use crate::stops::Form;
+use crate::stops::mpmc::{spawn_sender, with_a_dead_claim, with_a_dead_claim_in};
+use crate::traffic::{SHORT, Traffic, VICTIMS};
 use shmkit::prelude::*;
 use shmkit::queue::mpmc::Settings;
+use shmkit::queue::{RecvTimeoutError, TryRecvError};
 use shmkit::segment::crash;
 
 type Reaper = (Orders, mpmc::Receiver<u64>);
@@ -117,68 +120,35 @@ pub(crate) fn mpmc_receiver_that_passes_a_tomb() {
     });
 }
 
-fn die_while_receiving((orders, receiver): (Orders, buffer::Receiver)) {
-    orders.arm();
-    let lease = receiver.recv().expect("one was sent");
-    drop(lease);
-    crash::disarm();
-}
-
-fn reap_buffer((orders, receiver): (Orders, buffer::Receiver)) {
-    orders.arm();
-    receiver.segment().reap_dead();
-    crash::disarm();
-}
-
-pub(crate) fn buffer_reaper_of_a_receiver() {
-    at_every_site("buffer receiver, then its reaper at every site", |orders| {
-        let mut all_done = false;
-        at_every_site("  reaper", |reaper_orders| {
-            let (sender, receiver) = buffer::channel((2, 1)).unwrap();
-            sender.send(&[7]).unwrap();
-            drop(sender);
-            let (first, second) = (receiver.clone(), receiver.clone());
-            all_done = came_through(spawn(die_while_receiving, (orders.clone(), first)).unwrap());
-            let done = came_through(spawn(reap_buffer, (reaper_orders.clone(), second)).unwrap());
-            let lease = receiver.recv().expect("it was never acknowledged");
-            assert_eq!(*lease, [7]);
-            lease.ack();
-            assert!(receiver.recv().is_err(), "there was one message");
-            done
-        });
-        all_done
-    });
-}
-
-fn send_two((orders, sender): (Orders, buffer::Sender)) {
-    orders.arm();
-    for item in [8, 9] {
-        // Full if the first victim has taken nothing and nobody receives: that is no part of this test.
-        let _ = sender.try_send(&[item]);
-    }
-    crash::disarm();
-}
-
-/// A receiver that dies between taking a message and clearing its cell leaves the cell to the sender that comes round to it.
-pub(crate) fn buffer_sender_that_clears_up() {
-    at_every_site("buffer receiver, then a sender at every site", |orders| {
-        let mut all_done = false;
-        at_every_site("  sender", |sender_orders| {
-            let (sender, receiver) = buffer::channel((2, 1)).unwrap();
-            sender.send(&[7]).unwrap();
-            all_done = came_through(spawn(die_while_receiving, (orders.clone(), receiver.clone())).unwrap());
-            receiver.segment().reap_dead();
-            let done = came_through(spawn(send_two, (sender_orders.clone(), sender.clone())).unwrap());
-            drop(sender);
-            let mut received = Vec::new();
-            while let Ok(lease) = receiver.recv() {
-                received.push(lease[0]);
-                lease.ack();
+/// A sender has taken the flag of those who wait, and died before it woke anybody. The next one finds that somebody was called, and dies at
+/// every site of that.
+pub(crate) fn mpmc_sender_behind_a_dead_waker() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let mut found = 1;
+    at_every_site("mpmc sender behind one that died about to wake", |orders| {
+        let mut traffic = loop {
+            let mut traffic = Traffic::new(4);
+            assert_eq!(traffic.recv_within(SHORT), Err(RecvTimeoutError::Timeout)); // leaves word that somebody waits
+            let first = Orders::to_stop(directory.path(), found);
+            let waker = spawn_sender(&first, &traffic, Form::Try);
+            assert!(wait_for_stop(&waker), "it wakes somebody");
+            waker.kill().unwrap();
+            assert!(!came_through(waker));
+            if first.stopped_at().starts_with("src/event_count.rs") && first.stopped_at().ends_with(" won") {
+                break traffic;
             }
-            assert!(received.contains(&7) && received.len() <= 3, "{received:?}");
-            done
-        });
-        all_done
+            found += 1;
+        };
+        let done = came_through(spawn(die_while_sending, (orders.clone(), traffic.sender.clone())).unwrap());
+        traffic.receiver.segment().reap_dead();
+        assert_eq!(traffic.drain(), TryRecvError::Empty);
+        let least = usize::from(!orders.ledger().is_empty());
+        assert!(
+            traffic.received == [VICTIMS, 1] || least == 0 && traffic.received == [VICTIMS],
+            "{:?}",
+            traffic.received
+        );
+        done
     });
 }
 

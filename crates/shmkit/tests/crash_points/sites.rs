@@ -1,10 +1,11 @@
 //! Which sites of the sources have had a victim.
 
 use crate::harness::died_at;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 /// Sources whose sites are counted, from the workspace's root; directories with all that is in them.
-const SOURCES: [&str; 10] = [
+const SOURCES: &[&str] = &[
     "crates/segment/src/life.rs",
     "crates/segment/src/peers.rs",
     "crates/segment/src/role.rs",
@@ -15,18 +16,27 @@ const SOURCES: [&str; 10] = [
     "crates/queue/src/spsc",
     "crates/sync/src/event_count.rs",
     "crates/sync/src/semaphore.rs",
+    #[cfg(feature = "async")]
+    "crates/sync/src/future.rs",
+    #[cfg(feature = "async")]
+    "crates/sync/src/watcher.rs",
 ];
 
 /// Where both outcomes of each compare-exchange must have been seen.
-const CONTESTED: [&str; 4] =
-    ["crates/segment/src/role.rs", "crates/queue/src/mpmc", "crates/queue/src/spsc", "crates/sync/src/event_count.rs"];
+const CONTESTED: [&str; 5] = [
+    "crates/segment/src/role.rs",
+    "crates/queue/src/mpmc",
+    "crates/queue/src/buffer",
+    "crates/queue/src/spsc",
+    "crates/sync/src/event_count.rs",
+];
 
 /// What an access to shared memory, or an announced system call, looks like. Private atomics of this process spell their order differently.
 const ACCESSES: [&str; 7] =
     [".load(Ordering", ".store(", ".swap(", ".fetch_", ".compare_exchange(", "fence(Ordering", "crash::site("];
 
 /// Sites that no victim can reach here, with the reason.
-const OUT_OF_REACH: [(&str, &str); 17] = [
+const OUT_OF_REACH: [(&str, &str); 11] = [
     ("HOLDERS.fetch_add", "a counter of this process, in a private segment, which no other process can see"),
     ("lock.compare_exchange(0, *holder", "the same"),
     ("Self::Table(table, _) => table", "the same"),
@@ -37,17 +47,11 @@ const OUT_OF_REACH: [(&str, &str); 17] = [
     ("self.ends.head.store(position, Ordering::Release)", "the same"),
     ("positions.tail.store(position, Ordering::Relaxed)", "the same"),
     ("positions.head.position.store(position, Ordering::Relaxed)", "the same"),
-    ("position = position.max(self.ends", "only when others go round the ring between two reads of the victim; a read"),
-    ("let moved_on = ||", "only when others move on between two reads of the victim, or in a corrupt ring; a read"),
-    ("-1 if self.help_clear() || moved_on()", "the same"),
-    ("_ if self.ends.head.load(Ordering::Acquire) != position", "the same"),
-    (" self.ends.head.load(Ordering::Acquire) != position", "the same"),
     ("steps.is_multiple_of(1024)", "only after 1,024 slots were passed in one operation; a read"),
-    ("self.ends.tail.load(Ordering::Relaxed).saturating_sub(head)", "the second half of a hint; a read"),
 ];
 
 /// Compare-exchanges there that have one outcome only, with the reason.
-const ONE_OUTCOME: [(&str, &str); 2] = [
+const ONE_OUTCOME: [(&str, &str); 3] = [
     (
         "next(word, NEVER)",
         "lost only to a child that this very process has let in meanwhile; nobody else gets past the door",
@@ -56,7 +60,14 @@ const ONE_OUTCOME: [(&str, &str); 2] = [
         "compare_exchange(found.0, settled.0",
         "lost only if the dead are not dead, or to nonsense: the reaper alone may change these words",
     ),
+    (
+        "compare_exchange(word.0, swept.0",
+        "the same: a receiver may take what is in the ring, and the sweep leaves that alone",
+    ),
 ];
+
+/// System calls that sleepers and wakers make, wherever they are called from.
+const CALLS: [&str; 3] = ["futex wait", "futex waitv", "futex wake"];
 
 /// All files that `source` stands for, with their names in sites.
 fn files(source: &str) -> Vec<(PathBuf, String)> {
@@ -75,58 +86,97 @@ fn files(source: &str) -> Vec<(PathBuf, String)> {
     paths.into_iter().map(|path| (path.clone(), name(&path))).collect()
 }
 
-/// Prints which accesses have had a victim and which have not, each outcome of a compare-exchange counted for itself, and fails if an access
-/// has had none at all without a reason, or a contested exchange was seen only won, or only lost.
-pub(crate) fn every_site_has_had_a_victim() {
-    let died_at = died_at();
-    let (mut sites, mut covered, mut missed, mut one_sided) = (0, 0, Vec::new(), Vec::new());
-    let (mut exchanges, mut contested, mut unexpected) = (0, 0, Vec::new());
-    for (source, (path, file)) in
-        SOURCES.iter().flat_map(|source| files(source).into_iter().map(move |file| (source, file)))
-    {
-        let text = std::fs::read_to_string(&path).expect("a readable source");
-        let code = text.split("#[cfg(test)]").next().unwrap_or_default();
-        for (index, line) in code.lines().enumerate() {
-            let private =
-                line.contains("std::sync::atomic") || line.contains("Relaxed)") && !line.contains("Ordering::");
-            if line.trim_start().starts_with("//") || private || !ACCESSES.iter().any(|access| line.contains(access)) {
-                continue;
-            }
-            sites += 1;
-            let prefix = format!("{file}:{}:", index + 1);
-            let victims: Vec<_> = died_at.iter().filter(|name| name.starts_with(&prefix)).collect();
-            let place = format!("{file}:{} {}", index + 1, line.trim());
-            if victims.is_empty() {
-                missed.push(place);
-                continue;
-            }
-            covered += 1;
-            if line.contains(".compare_exchange(") {
-                let had = |outcome: &str| victims.iter().any(|name| name.ends_with(outcome));
-                exchanges += 1;
-                contested += usize::from(had("won") && had("lost"));
-                if !had("won") || !had("lost") {
-                    let reason = ONE_OUTCOME.iter().find(|(site, _)| place.contains(site)).map(|(_, reason)| *reason);
-                    if CONTESTED.contains(source) && reason.is_none() {
-                        unexpected.push(place.clone());
-                    }
-                    one_sided.push((place, reason.unwrap_or("no scenario here contests it")));
+/// A line of the sources with an access.
+struct Access {
+    source: &'static str,
+    place: String,
+    /// The names of its sites that had a victim.
+    victims: Vec<String>,
+}
+
+impl Access {
+    fn is_exchange(&self) -> bool {
+        self.place.contains(".compare_exchange(")
+    }
+
+    fn had(&self, outcome: &str) -> bool {
+        self.victims.iter().any(|name| name.ends_with(outcome))
+    }
+
+    fn had_both(&self) -> bool {
+        self.had(" won") && self.had(" lost")
+    }
+
+    /// What a list says about it.
+    fn reason(&self, reasons: &[(&str, &'static str)]) -> Option<&'static str> {
+        reasons.iter().find(|(site, _)| self.place.contains(site)).map(|(_, reason)| *reason)
+    }
+}
+
+/// All accesses in the sources.
+fn accesses(died_at: &BTreeSet<String>) -> Vec<Access> {
+    let mut accesses = Vec::new();
+    for &source in SOURCES {
+        for (path, file) in files(source) {
+            let text = std::fs::read_to_string(&path).expect("a readable source");
+            let code = text.split("#[cfg(test)]").next().unwrap_or_default();
+            for (index, line) in code.lines().enumerate() {
+                let private =
+                    line.contains("std::sync::atomic") || line.contains("Relaxed)") && !line.contains("Ordering::");
+                let is_access = ACCESSES.iter().any(|access| line.contains(access));
+                if line.trim_start().starts_with("//") || private || !is_access {
+                    continue;
                 }
+                let prefix = format!("{file}:{}:", index + 1);
+                let victims = died_at.iter().filter(|name| name.starts_with(&prefix)).cloned().collect();
+                accesses.push(Access { source, place: format!("{file}:{} {}", index + 1, line.trim()), victims });
             }
         }
     }
-    println!("{covered} of {sites} accesses in the sources have had a victim, at {} named sites", died_at.len());
-    println!("{contested} of {exchanges} compare-exchanges have had victims after both outcomes");
-    for (place, reason) in &one_sided {
-        println!("  only one outcome: {place}\n        ({reason})");
+    accesses
+}
+
+/// Prints which accesses have had a victim and which have not, each outcome of a compare-exchange counted for itself, and fails if an access
+/// has had none at all without a reason, or a contested exchange was seen only won, or only lost; and if a reason explains nothing any more.
+pub(crate) fn every_site_has_had_a_victim() {
+    let died_at = died_at();
+    let accesses = accesses(&died_at);
+    let (missed, covered): (Vec<&Access>, Vec<&Access>) = accesses.iter().partition(|access| access.victims.is_empty());
+    let exchanges: Vec<&Access> = covered.iter().copied().filter(|access| access.is_exchange()).collect();
+    let (contested, one_sided): (Vec<&Access>, Vec<&Access>) =
+        exchanges.iter().copied().partition(|access| access.had_both());
+    println!(
+        "{} of {} accesses in the sources have had a victim, at {} named sites",
+        covered.len(),
+        accesses.len(),
+        died_at.len()
+    );
+    println!("{} of {} compare-exchanges have had victims after both outcomes", contested.len(), exchanges.len());
+    let print = |what: &str, access: &Access, reason: Option<&str>, otherwise: &str| {
+        println!("  {what}: {}\n        ({})", access.place, reason.unwrap_or(otherwise));
+    };
+    for access in &one_sided {
+        print("only one outcome", access, access.reason(&ONE_OUTCOME), "no scenario here contests it");
     }
-    let unexplained: Vec<_> =
-        missed.iter().filter(|place| !OUT_OF_REACH.iter().any(|(site, _)| place.contains(site))).collect();
-    for place in &missed {
-        let reason =
-            OUT_OF_REACH.iter().find(|(site, _)| place.contains(site)).map_or("UNEXPLAINED", |(_, reason)| reason);
-        println!("  none: {place}\n        ({reason})");
+    for access in &missed {
+        print("none", access, access.reason(&OUT_OF_REACH), "UNEXPLAINED");
     }
+    let places = |accesses: &[&Access], reasons: &[(&str, &'static str)]| -> Vec<String> {
+        let unexplained = accesses.iter().filter(|access| access.reason(reasons).is_none());
+        unexplained.map(|access| access.place.clone()).collect()
+    };
+    let one_sided: Vec<_> = one_sided.into_iter().filter(|access| CONTESTED.contains(&access.source)).collect();
+    let unexplained = places(&missed, &OUT_OF_REACH);
     assert!(unexplained.is_empty(), "no victim at {unexplained:#?}");
+    let unexpected = places(&one_sided, &ONE_OUTCOME);
     assert!(unexpected.is_empty(), "one outcome only at {unexpected:#?}");
+    for call in CALLS {
+        assert!(died_at.iter().any(|name| name.ends_with(&format!(" {call}"))), "no victim at a {call}");
+    }
+    let is_used = |site: &str, is_exchange: bool| {
+        accesses.iter().any(|access| access.place.contains(site) && (access.is_exchange() || !is_exchange))
+    };
+    let stale = OUT_OF_REACH.iter().filter(|(site, _)| !is_used(site, false));
+    let stale: Vec<_> = stale.chain(ONE_OUTCOME.iter().filter(|(site, _)| !is_used(site, true))).collect();
+    assert!(stale.is_empty(), "reasons for what is not in the sources any more: {stale:#?}");
 }

@@ -1,6 +1,7 @@
 //! Processes that are stopped instead of killed: whoever works with them must never take them for dead, must keep its deadlines, and is delayed
 //! only where the documentation says so.
 
+pub(crate) mod buffer;
 pub(crate) mod mpmc;
 pub(crate) mod others;
 pub(crate) mod spsc;
