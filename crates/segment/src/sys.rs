@@ -264,8 +264,12 @@ pub(crate) fn unlink(path: &Path) -> Result<(), Error> {
 #[cfg(all(crash_points, not(loom)))]
 pub(crate) fn raise(signal: i32) {
     // SAFETY: no memory is involved.
-    unsafe { libc::kill(libc::getpid(), signal) };
-    while signal == libc::SIGKILL {
-        std::thread::park();
+    let me = unsafe { libc::getpid() };
+    // SAFETY: as above.
+    unsafe { libc::kill(me, signal) };
+    if signal == libc::SIGKILL {
+        loop {
+            std::thread::park();
+        }
     }
 }
