@@ -71,7 +71,7 @@ fn a_message_takes_the_smallest_buffer_that_is_free_and_large_enough() {
 
 /// What is in a processor's cache is worth using again, but keeps nobody from anything.
 #[test]
-fn large_buffers_are_used_again_by_who_used_them_and_stay_anybodys() {
+fn buffers_are_used_again_by_who_used_them_and_stay_anybodys() {
     let (sender, receiver) = buffer::private((100, 8 << 10)).unwrap();
     let place = |sender: &Sender| {
         let loan = sender.loan(1).unwrap();

@@ -41,8 +41,8 @@
 //! | waking somebody | 1 more | | 1 |
 //!
 //! A buffer takes 32 bytes or so beside its content, which starts on a multiple of 64. Finding a free one looks at one word after the other, from where the last one was
-//! found: usually at one; at all of them if none is free and not all that are in use wait to be received. Of 4 KiB or more, a sender takes first those that it used last, while they are in
-//! a cache.
+//! found: usually at one; at all of them if none is free and not all that are in use wait to be received. A sender takes first those that it used last (`shelf.rs` says of which
+//! sizes, and why).
 //!
 //! # When a process dies
 //!
