@@ -57,45 +57,50 @@ pub(crate) struct Listing {
     watch: Watch,
     /// Its number on the list of this watcher.
     place: Option<(Arc<Watcher>, u64)>,
-    /// With which word it was armed, since when, and when it last looked.
-    armed: Option<(u32, Instant, Instant)>,
+    /// Its last look, or the one that it is at.
+    look: Option<Look>,
 }
 
 impl Listing {
     pub(crate) fn new(watch: Watch) -> Self {
-        Self { watch, place: None, armed: None }
+        Self { watch, place: None, look: None }
     }
 
     /// Sets W. A fence and a look at the condition must follow before it [lists itself](Self::enter).
     pub(crate) fn arm(&mut self) {
         let word = self.watch.event().arm();
         // Before the look, which may come late but counts as if it came now.
-        let now = Instant::now();
-        let since = self.armed.filter(|(before, ..)| *before == word).map_or(now, |(_, since, _)| since);
-        self.armed = Some((word, since, now));
+        let looked = Instant::now();
+        let since = self.look.filter(|before| before.word == word).map_or(looked, |before| before.since);
+        self.look = Some(Look { word, since, looked });
     }
 
     /// After a look that was in vain: has `waker` called when there is something.
     pub(crate) fn enter(&mut self, waker: &Waker) {
-        let Some((word, since, looked)) = self.armed else { return };
-        let place = self.place.take().filter(|(watcher, _)| watcher.is_here());
+        let Some(look) = self.look else { return };
+        let place = self.take_place();
         let Some(watcher) = place.as_ref().map(|(watcher, _)| Arc::clone(watcher)).or_else(Watcher::current) else {
             // No thread could be had: the runtime has to look again and again.
             waker.wake_by_ref();
             return;
         };
         let number = place.map(|(_, number)| number);
-        let number = watcher.enter(&self.watch, Look { word, since, looked }, number, waker);
+        let number = watcher.enter(&self.watch, look, number, waker);
         self.place = Some((watcher, number));
     }
 
     /// After a look that was not in vain: takes it off the list. If it was called, and there is more, the next one is.
     pub(crate) fn leave(&mut self) {
-        if let Some((watcher, number)) = self.place.take().filter(|(watcher, _)| watcher.is_here())
+        if let Some((watcher, number)) = self.take_place()
             && !watcher.leave(&self.watch, number)
         {
             pass_on(&self.watch);
         }
+    }
+
+    /// Its place, if that is with a watcher of this process.
+    fn take_place(&mut self) -> Option<(Arc<Watcher>, u64)> {
+        self.place.take().filter(|(watcher, _)| watcher.is_here())
     }
 }
 
@@ -110,14 +115,14 @@ fn pass_on(watch: &Watch) {
 impl Drop for Listing {
     /// Looks once more, whether it was called or not: it may have been called between its last look and its last [listing](Self::enter).
     fn drop(&mut self) {
-        if let Some((watcher, number)) = self.place.take().filter(|(watcher, _)| watcher.is_here()) {
+        if let Some((watcher, number)) = self.take_place() {
             watcher.leave(&self.watch, number);
             pass_on(&self.watch);
         }
     }
 }
 
-/// A look that was in vain.
+/// A look at the condition.
 #[derive(Clone, Copy)]
 struct Look {
     /// With which W was set.
@@ -139,7 +144,7 @@ struct Watcher {
 #[derive(Default)]
 struct List {
     spots: Vec<Spot>,
-    /// The next future's.
+    /// The last future's.
     number: u64,
     /// The thread sleeps, on what was listed when it went to sleep.
     is_asleep: bool,
