@@ -75,7 +75,13 @@ pub use error::{
     JoinError, RecvError, RecvTimeoutError, SendError, SendSliceError, SendTimeoutError, TryRecvError, TrySendError,
 };
 pub use shmkit_segment::{Error, Plain};
+use shmkit_segment::{Object, Segment, Side};
 
 /// Role numbers of a queue's two sides.
 const SENDERS: usize = 0;
 const RECEIVERS: usize = 1;
+
+/// Whether nobody acts in a role any more, and nobody will, or this process is a fork: what those who wait for the role's holders are told at once.
+fn is_over<O: Object>(segment: &Segment<O>, role: usize, is_kept_open: bool) -> bool {
+    segment.side(role) == Side::Closed && !is_kept_open || segment.is_defunct()
+}

@@ -41,8 +41,11 @@ impl<'a, O: Object> Loan<'a, O> {
     #[inline(always)]
     pub fn send(mut self) -> Result<(), SendError> {
         self.sender.check_receivers()?;
+        let sender = self.sender;
         match self.claim.take() {
-            Some(claim) => self.sender.send_claim(claim, self.length),
+            Some(claim) => {
+                sender.queue.send(claim, self.length, sender.me, &sender.cursor).map_err(|_| SendError::Corrupt)
+            }
             None => Ok(()),
         }
     }

@@ -213,7 +213,7 @@ impl Object for Buffers {
                 && swept.state() == READY
             {
                 // In a corrupt queue there is nothing more to be done for it.
-                let _ = self.publish_again(Claim { buffer, generation }, &Hint::default());
+                let _ = self.publish_again(Claim { buffer, generation });
             }
         }
     }
@@ -355,14 +355,14 @@ impl Buffers {
         let generation = claim.generation + 1;
         self.tags[claim.buffer].word.store(Word::owned(generation, READY, me).0, Ordering::Release);
         // In a corrupt queue there is nothing more to be done for it.
-        let _ = self.publish_again(Claim { generation, ..claim }, &Hint::default());
+        let _ = self.publish_again(Claim { generation, ..claim });
         self.ends.data.notify_one();
     }
 
-    fn publish_again(&self, claim: Claim, cursor: &Hint) -> Result<(), Corrupt> {
+    fn publish_again(&self, claim: Claim) -> Result<(), Corrupt> {
         // Counted first, so that it never seems to have been sent anew.
         self.ends.returned.fetch_add(1, Ordering::Relaxed);
-        self.publish(claim, cursor)
+        self.publish(claim, &Hint::default())
     }
 
     /// Puts a READY buffer into the ring.

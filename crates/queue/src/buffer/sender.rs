@@ -1,7 +1,7 @@
 //! The sending side.
 
 use super::loan::{self, Loan};
-use super::ring::{Buffers, Claim, KEEP_OPEN};
+use super::ring::{Buffers, KEEP_OPEN};
 use super::shelf::Shelves;
 use super::{SendError, SendTimeoutError, TrySendError};
 use crate::hint::Hint;
@@ -36,21 +36,12 @@ impl<O: Object> Sender<O> {
     /// [`TrySendError::Full`], [`TooLarge`](TrySendError::TooLarge), [`Disconnected`](TrySendError::Disconnected), [`Moved`](TrySendError::Moved).
     #[inline(always)]
     pub fn try_loan(&self, length: usize) -> Result<Loan<'_, O>, TrySendError> {
-        self.claim(length).map(|claim| Loan::new(self, claim, length))
-    }
-
-    #[inline(always)]
-    fn claim(&self, length: usize) -> Result<Claim, TrySendError> {
         if length > self.largest_message() {
             return Err(TrySendError::TooLarge { length, limit: self.largest_message() });
         }
         self.check_receivers()?;
-        self.queue.claim(self.me, &self.shelves, length).ok_or(TrySendError::Full)
-    }
-
-    #[inline]
-    pub(super) fn send_claim(&self, claim: Claim, length: usize) -> Result<(), SendError> {
-        self.queue.send(claim, length, self.me, &self.cursor).map_err(|_| SendError::Corrupt)
+        let claim = self.queue.claim(self.me, &self.shelves, length).ok_or(TrySendError::Full)?;
+        Ok(Loan::new(self, claim, length))
     }
 
     /// Whether there is, or may still come, somebody to receive.

@@ -2,7 +2,8 @@
 
 use super::ring::{Buffers, KEEP_OPEN};
 use super::{Receiver, Sender};
-use shmkit_segment::{Object, Segment, Side};
+use crate::is_over;
+use shmkit_segment::{Object, Segment};
 use shmkit_sync::{Condition, EventCount, Watch};
 use std::sync::Arc;
 
@@ -32,10 +33,8 @@ struct TheOther<O: Object> {
 }
 
 impl<O: Object> TheOther<O> {
-    /// Whether nobody acts in that role any more, and nobody will, or this process is a fork.
     fn is_over(&self) -> bool {
-        let is_closed = self.segment.side(self.role) == Side::Closed && self.queue.flags & KEEP_OPEN == 0;
-        is_closed || self.segment.is_defunct()
+        is_over(&self.segment, self.role, self.queue.flags & KEEP_OPEN != 0)
     }
 }
 

@@ -3,8 +3,8 @@
 use super::ring::{KEEP_OPEN, Mpmc};
 use super::{Receiver, Sender};
 use crate::hint::Hint;
-use crate::{RECEIVERS, SENDERS};
-use shmkit_segment::{Plain, Segment, Side};
+use crate::{RECEIVERS, SENDERS, is_over};
+use shmkit_segment::{Plain, Segment};
 use shmkit_sync::{Condition, EventCount, Watch};
 use std::sync::Arc;
 
@@ -46,7 +46,7 @@ impl<T: Plain> Condition for Messages<T> {
     fn is_met(&self) -> bool {
         let queue = self.segment.object();
         // Before the look: what was sent before the last sender left is seen then.
-        let gone = is_over(&self.segment, SENDERS);
+        let gone = is_over(&self.segment, SENDERS, queue.flags & KEEP_OPEN != 0);
         queue.has_message(&Hint::default()) || queue.has_orphan(&self.seen) || gone && queue.is_drained()
     }
 
@@ -63,7 +63,8 @@ impl<T: Plain> Condition for Room<T> {
     }
 
     fn is_met(&self) -> bool {
-        self.0.object().has_room(&Hint::default()) || is_over(&self.0, RECEIVERS)
+        let queue = self.0.object();
+        queue.has_room(&Hint::default()) || is_over(&self.0, RECEIVERS, queue.flags & KEEP_OPEN != 0)
     }
 
     fn look_after_peers(&self) {
@@ -92,10 +93,4 @@ impl<T: Plain> Condition for Drained<T> {
     fn look_after_peers(&self) {
         self.0.look_after_peers();
     }
-}
-
-/// Whether nobody acts in a role any more, and nobody will, or this process is a fork.
-fn is_over<T: Plain>(segment: &Segment<Mpmc<T>>, role: usize) -> bool {
-    let is_closed = segment.side(role) == Side::Closed && segment.object().flags & KEEP_OPEN == 0;
-    is_closed || segment.is_defunct()
 }

@@ -1,9 +1,9 @@
 //! What can be waited for, apart from the ends.
 
 use super::{Receiver, Sender, Spsc};
-use crate::{RECEIVERS, SENDERS};
+use crate::{RECEIVERS, SENDERS, is_over};
 use shmkit_segment::primitive::Ordering;
-use shmkit_segment::{Plain, Segment, Side};
+use shmkit_segment::{Plain, Segment};
 use shmkit_sync::{Condition, EventCount, Watch};
 use std::sync::Arc;
 
@@ -31,7 +31,8 @@ impl<T: Plain> Condition for Messages<T> {
     }
 
     fn is_met(&self) -> bool {
-        is_over(&self.0, SENDERS) || used(self.0.object()) != 0
+        let queue = self.0.object();
+        is_over(&self.0, SENDERS, queue.is_kept_open) || used(queue) != 0
     }
 
     fn look_after_peers(&self) {
@@ -47,7 +48,8 @@ impl<T: Plain> Condition for Room<T> {
     }
 
     fn is_met(&self) -> bool {
-        is_over(&self.0, RECEIVERS) || used(self.0.object()) != self.0.object().values.capacity()
+        let queue = self.0.object();
+        is_over(&self.0, RECEIVERS, queue.is_kept_open) || used(queue) != queue.values.capacity()
     }
 
     fn look_after_peers(&self) {
@@ -59,9 +61,4 @@ impl<T: Plain> Condition for Room<T> {
 fn used<T: Plain>(queue: &Spsc<T>) -> u64 {
     let head = queue.ends.head.position.load(Ordering::Acquire);
     queue.ends.tail.load(Ordering::Acquire).wrapping_sub(head)
-}
-
-/// Whether nobody has the other end any more, and nobody will, or this process is a fork.
-fn is_over<T: Plain>(segment: &Segment<Spsc<T>>, role: usize) -> bool {
-    segment.side(role) == Side::Closed && !segment.object().is_kept_open || segment.is_defunct()
 }
