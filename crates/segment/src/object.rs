@@ -44,6 +44,10 @@ pub trait Object: Sized + Send + Sync + 'static {
     /// all-zero is every object's initial state.
     fn attach(memory: &Memory, parts: &Self::Parts) -> Self;
 
+    /// Says that a peer was killed, rather than left: for objects to whose users that makes a difference. Called before [`sweep`](Self::sweep), by whoever
+    /// has the right to that; idempotent like it.
+    fn peer_died(&self) {}
+
     /// Takes back what `dead` owned, on behalf of `reaper`, which holds the exclusive right to do so.
     ///
     /// Idempotent: if the reaper dies on the way, another one starts again from the beginning. Runs while others use the

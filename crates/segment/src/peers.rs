@@ -276,10 +276,16 @@ impl<O: Object> Segment<O> {
         let dead = entry.state.load(Ordering::Acquire) != FREE;
         if dead {
             entry.state.store(REAPING, Ordering::Relaxed);
-            self.vacate(peer);
+            self.bury(peer);
         }
         self.life.unlock(peer);
         dead
+    }
+
+    /// [`vacate`](Self::vacate)s the entry of a peer that has died.
+    fn bury(&self, peer: PeerId) {
+        self.object().peer_died();
+        self.vacate(peer);
     }
 
     /// Takes back all that `peer` had, wakes everybody, and frees its entry. The caller holds its lock.
@@ -303,7 +309,7 @@ impl<O: Object> Segment<O> {
 
     /// Takes the place of a dead peer whose lock this one holds: recovers from its death, then lives in its entry.
     pub(crate) fn inherit(&self) {
-        self.vacate(self.me());
+        self.bury(self.me());
         mark_live(&self.table[usize::from(self.me().0)]);
         self.sign();
     }

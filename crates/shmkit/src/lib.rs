@@ -51,5 +51,8 @@ pub mod prelude {
     pub use shmkit_pool::{Pool, TaskError};
     pub use shmkit_process::{JoinError, JoinHandle, spawn};
     pub use shmkit_queue::{Plain, buffer, mpmc, spsc};
-    pub use shmkit_sync::{Select, Semaphore};
+    pub use shmkit_sync::{
+        Array, Barrier, Condvar, CountingSemaphore, Event, LockError, Mutex, OnceLock, RwLock, Select, Semaphore,
+        Shared, SharedSlice,
+    };
 }

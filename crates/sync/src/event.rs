@@ -1,202 +1,231 @@
-//! Events of the crate `raw_sync`, as hints: how a sleeper is told to look at its word where the kernel cannot watch it.
+//! An event: something that has happened, or has not.
 //!
-//! An event is a mutex and a condition variable of the C library. Nothing here guards data, and nothing is decided by whether an event is set: it
-//! may be missed, come late, or come for nothing. So what is left to go wrong is to wait for too long:
+//! ```text
+//! word = generation:31 | SET        set: one more generation, SET        clear: SET goes
+//! ```
 //!
-//! | `raw_sync` 0.1 | so here |
-//! |---|---|
-//! | adds nanoseconds without a carry: a time that crosses a second is refused | a wait never crosses one; in the last 11 ms of each second, sleepers look every millisecond |
-//! | waits by the real-time clock | each wait is short, and its caller has a deadline of the monotonic clock; but while the time is set back, a wait that nobody ends lasts longer by as much |
-//! | takes a mutex to set an event, and to wait for one, that a process killed at that moment keeps | **not kill-safe**: all others that come to this event hang, and while it is only stopped there, they wait |
-//! | makes an event in memory, and has no word for whether there is one | a state of its own: all-zero memory has no event, the first who wants to wait makes it, and as long as nobody has (or for ever, if that one was killed) sleepers look every millisecond |
-//! | trusts what lies in the memory, as the C library does | **a peer that writes nonsense into it can make others crash**, hardened object or not |
+//! Whoever waits remembers the generation, and goes on if the event is set or another generation has begun. So those who wait when it is set all go on, even if it is cleared at once.
 //!
-//! Its `BusyEvent` spins and orders nothing. It is not used.
+//! Nobody owns anything here, so a death leaves nothing to recover but, maybe, a wake-up that the dead one still owed: the reaper rouses everybody.
 
-#![allow(unsafe_code)]
+use crate::error::{WaitError, WaitTimeoutError};
+use crate::handle::handle;
+use crate::{Condition, Deadline, Error, EventCount, Watch};
+use shmkit_segment::primitive::{AtomicU32, Ordering};
+use shmkit_segment::{
+    At, Configuration, Line, Mapped, Memory, Object, Options, PeerId, Plan, Role, Segment, kind, shared,
+};
+use std::alloc::Layout;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use raw_sync::Timeout;
-use raw_sync::events::{Event as RawEvent, EventImpl, EventInit, EventState};
-use shmkit_segment::primitive::{AtomicU32, AtomicU64, Ordering};
-use shmkit_segment::shared;
-use std::thread;
-use std::time::{Duration, Instant, SystemTime};
-
-/// At most so long is the event waited for at a time: what a hint costs that was missed.
-const PATIENCE: Duration = Duration::from_millis(10);
-/// How often to look without an event.
-const LOOK: Duration = Duration::from_millis(1);
-/// Between choosing a time and the clock's reading in `raw_sync`, no more than this passes, or the wait is refused.
-const MARGIN: Duration = Duration::from_millis(1);
-
-/// Words for the C library's objects: 48 bytes each for a mutex and a condition variable, and two more.
-const WORDS: usize = 14;
-
-// States. NONE ──first who waits──▶ BEING_MADE ──▶ MADE
-const NONE: u32 = 0;
-const BEING_MADE: u32 = 1;
-const MADE: u32 = 2;
+const SET: u32 = 1;
+const GENERATION: u32 = 2;
 
 shared! {
-    /// An event in shared memory, made on first use. Stays set until somebody waits.
-    pub(crate) struct Event {
-        state: AtomicU32,
-        bytes: [AtomicU64; WORDS],
+    /// An event, as it lies in memory.
+    pub struct Flag {
+        word: AtomicU32,
+        changed: EventCount,
     }
 }
+
+/// What is in the segment of an [`Event`]. Its configuration is `Configuration::default()`.
+pub struct EventObject(Mapped<Line<Flag>>);
+
+impl Object for EventObject {
+    const KIND: u32 = kind(b"EVNT");
+    const HARDENED: bool = true;
+    type Parts = At<Line<Flag>>;
+
+    fn payload() -> Layout {
+        Layout::new::<()>()
+    }
+
+    fn plan(_: &Configuration, plan: &mut Plan) -> Result<Self::Parts, Error> {
+        plan.one()
+    }
+
+    fn attach(memory: &Memory, parts: &Self::Parts) -> Self {
+        Self(memory.one(*parts))
+    }
+
+    fn sweep(&self, _dead: PeerId, _reaper: PeerId) {}
+
+    fn wake_all(&self) {
+        self.0.changed.rouse();
+    }
+}
+
+impl EventObject {
+    fn is_set(&self) -> bool {
+        // Acquire pairs with the release in `set`.
+        self.0.word.load(Ordering::Acquire) & SET != 0
+    }
+}
+
+/// Something that processes wait for until another one says that it has happened. Clones, and handles passed to other processes, are the same event.
+///
+/// ```
+/// use shmkit_sync::Event;
+/// use std::time::Duration;
+///
+/// let ready = Event::new()?; // pass clones of it to child processes
+/// assert!(ready.wait_timeout(Duration::from_millis(1)).is_err());
+/// ready.set();
+/// ready.wait()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// Whoever sees it set sees what was written before it was set. All who wait when it is set go on.
+///
+/// # When a process dies
+///
+/// Nothing happens to the event. If the one that was to set it dies, those who wait do so until another sets it: wait for a time, or watch the process too.
+///
+/// # Signal handlers
+///
+/// May set and clear it: that neither locks nor allocates.
+pub struct Event {
+    member: Role<EventObject>,
+}
+
+handle!(Event, EventObject);
 
 impl Event {
-    /// Waits for the event, for some time but not longer than `time`, if `is_same` says so after it was cleared.
-    pub(crate) fn wait(&self, time: Duration, is_same: impl Fn() -> bool) {
-        let time = time.min(PATIENCE);
-        let Some(event) = self.get_or_make().filter(|_| ends_within_second(SystemTime::now(), time)) else {
-            return thread::sleep(LOOK.min(time));
+    /// One that is not set, and can be passed to child processes.
+    ///
+    /// # Errors
+    /// [`Error::NoSpace`] and [`Error::System`] if shared memory cannot be had.
+    pub fn new() -> Result<Self, Error> {
+        Options::new().anonymous(Configuration::default()).map(|segment| Self::with(segment.role(0)))
+    }
+
+    /// One that is not set, for the threads of this process alone.
+    ///
+    /// # Errors
+    /// What the kernel says about memory.
+    pub fn private() -> Result<Self, Error> {
+        Options::new().private(Configuration::default()).map(|segment| Self::with(segment.role(0)))
+    }
+
+    fn with(member: Role<EventObject>) -> Self {
+        Self { member }
+    }
+
+    /// Whether it is set. A load. False in a child made by `fork`.
+    #[must_use]
+    pub fn is_set(&self) -> bool {
+        self.object().is_set()
+    }
+
+    /// Says that it has happened, until it is [cleared](Self::clear). A read-modify-write, and a system call if somebody waits.
+    pub fn set(&self) {
+        let flag = &self.object().0;
+        let mut word = flag.word.load(Ordering::Relaxed);
+        loop {
+            let next = if word & SET == 0 { word.wrapping_add(GENERATION) | SET } else { word };
+            // Release pairs with the acquire of those who see it. So it is written again even if it is set.
+            match flag.word.compare_exchange(word, next, Ordering::Release, Ordering::Relaxed) {
+                Ok(_) => break,
+                Err(found) => word = found,
+            }
+        }
+        flag.changed.notify_all();
+    }
+
+    /// Says that it has not happened: those who come to wait from now on do wait.
+    pub fn clear(&self) {
+        let flag = &self.object().0;
+        let mut word = flag.word.load(Ordering::Relaxed);
+        // Acquire, as whoever clears it has seen it set; release hands on what its setters did to who reads the next word.
+        while let Err(found) = flag.word.compare_exchange(word, word & !SET, Ordering::AcqRel, Ordering::Relaxed) {
+            word = found;
+        }
+    }
+
+    /// Blocks until it is set.
+    ///
+    /// # Errors
+    /// [`WaitError::Forked`].
+    pub fn wait(&self) -> Result<(), WaitError> {
+        loop {
+            match self.wait_until(Deadline::NEVER) {
+                Ok(()) => return Ok(()),
+                Err(WaitTimeoutError::Timeout) => {}
+                Err(WaitTimeoutError::Forked) => return Err(WaitError::Forked),
+            }
+        }
+    }
+
+    /// Blocks until it is set, for at most `timeout`.
+    ///
+    /// # Errors
+    /// [`WaitTimeoutError::Timeout`] if it was not set meanwhile; [`WaitTimeoutError::Forked`].
+    pub fn wait_timeout(&self, timeout: Duration) -> Result<(), WaitTimeoutError> {
+        self.wait_until(Deadline::after(timeout))
+    }
+
+    /// Blocks until it is set, until `deadline` at the latest.
+    ///
+    /// # Errors
+    /// As [`wait_timeout`](Self::wait_timeout).
+    pub fn wait_deadline(&self, deadline: Instant) -> Result<(), WaitTimeoutError> {
+        self.wait_until(deadline.into())
+    }
+
+    fn wait_until(&self, deadline: Deadline) -> Result<(), WaitTimeoutError> {
+        if self.segment().is_defunct() {
+            return Err(WaitTimeoutError::Forked);
+        }
+        let flag = &self.object().0;
+        // Acquire pairs with the release in `set`.
+        let look = || flag.word.load(Ordering::Acquire);
+        let first = look();
+        if first & SET != 0 {
+            return Ok(());
+        }
+        let has_happened = || (look() != first).then_some(());
+        let idle = || self.segment().look_after_peers();
+        flag.changed.wait_until(deadline, has_happened, || false, idle).ok_or(WaitTimeoutError::Timeout)
+    }
+
+    /// That it is set, as something to wait for beside others: see [`Select`](crate::Select).
+    #[must_use]
+    pub fn watch(&self) -> Watch {
+        Arc::new(IsSet(Arc::clone(self.segment())))
+    }
+
+    /// A future of its being set, for any runtime. Dropping it does nothing. Unlike [`wait`](Self::wait), it can miss an event that is cleared at once.
+    ///
+    /// # Errors
+    /// [`WaitError::Forked`].
+    #[cfg(all(feature = "async", not(loom)))]
+    pub fn wait_async(&self) -> impl Future<Output = Result<(), WaitError>> + '_ {
+        let attempt = |event: &mut &Self| match event.segment().is_defunct() {
+            true => Some(Err(WaitError::Forked)),
+            false => event.is_set().then_some(Ok(())),
         };
-        // Whoever sets it from here on changed the word before, which `is_same` sees, or ends the wait.
-        let _ = event.set(EventState::Clear);
-        let start = Instant::now();
-        if is_same() && event.wait(Timeout::Val(time)).is_err() && start.elapsed() < time {
-            // Refused, which is not to be tried again at once.
-            thread::sleep(LOOK.min(time));
-        }
-    }
-
-    /// Sets the event, if anybody has ever waited for it.
-    pub(crate) fn set(&self) {
-        // Acquire pairs with the release in `make`. Who makes it at this moment looks at the word before it waits.
-        if self.state.load(Ordering::Acquire) == MADE
-            && let Some(event) = self.existing()
-        {
-            let _ = event.set(EventState::Signaled);
-        }
-    }
-
-    /// Whether there is an event and it is set, asked in the way of `raw_sync`.
-    #[cfg(test)]
-    pub(crate) fn is_set(&self) -> bool {
-        self.state.load(Ordering::Acquire) == MADE
-            && self.existing().is_some_and(|event| event.wait(Timeout::Val(Duration::ZERO)).is_ok())
-    }
-
-    fn get_or_make(&self) -> Option<Box<dyn EventImpl>> {
-        match self.state.load(Ordering::Acquire) {
-            MADE => self.existing(),
-            NONE => self.make(),
-            _ => None,
-        }
-    }
-
-    /// Makes the event, unless another one does.
-    fn make(&self) -> Option<Box<dyn EventImpl>> {
-        let place = self.place()?;
-        self.state.compare_exchange(NONE, BEING_MADE, Ordering::Relaxed, Ordering::Relaxed).ok()?;
-        // SAFETY: `place` has room for an event; nobody else touches it before the state is MADE, and only one comes here.
-        let (event, _) = unsafe { RawEvent::new(place, false) }.ok()?;
-        // Release: who sees MADE sees the event.
-        self.state.store(MADE, Ordering::Release);
-        Some(event)
-    }
-
-    fn existing(&self) -> Option<Box<dyn EventImpl>> {
-        // SAFETY: an event was made there, it stays for as long as the memory, and `self` outlives the use of what is returned.
-        unsafe { RawEvent::from_existing(self.place()?) }.ok().map(|(event, _)| event)
-    }
-
-    /// Where the event lies, if there is room for one of this C library's.
-    fn place(&self) -> Option<*mut u8> {
-        let place = self.bytes.as_ptr().cast_mut().cast::<u8>();
-        (RawEvent::size_of(Some(place)) <= size_of_val(&self.bytes)).then_some(place)
+        crate::until(self, attempt, |event| event.watch())
     }
 }
 
-/// Whether a wait for `time`, which is short, ends in the second of the real-time clock in which it begins, a moment after `now`.
-fn ends_within_second(now: SystemTime, time: Duration) -> bool {
-    let since_second = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().subsec_nanos();
-    Duration::from_nanos(since_second.into()) + MARGIN + time < Duration::from_secs(1)
-}
+struct IsSet(Arc<Segment<EventObject>>);
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use std::cell::Cell;
-    use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-
-    #[test]
-    fn there_is_room_for_an_event_of_this_c_library() {
-        assert!(Event::default().place().is_some());
+impl Condition for IsSet {
+    fn event(&self) -> &EventCount {
+        &self.0.object().0.changed
     }
 
-    #[test]
-    fn all_zero_memory_has_no_event_and_setting_it_changes_nothing() {
-        let event = Event::default();
-        event.set();
-        assert_eq!(event.state.load(Relaxed), NONE);
-        assert!(event.bytes.iter().all(|word| word.load(Relaxed) == 0));
+    fn is_met(&self) -> bool {
+        self.0.object().is_set()
     }
 
-    #[test]
-    fn an_event_is_made_once_however_many_come_for_it_at_a_time() {
-        for _ in 0..100 {
-            let (event, made) = (Event::default(), AtomicUsize::new(0));
-            thread::scope(|scope| {
-                for _ in 0..4 {
-                    scope.spawn(|| made.fetch_add(usize::from(event.make().is_some()), Relaxed));
-                }
-            });
-            assert_eq!((made.into_inner(), event.state.load(Relaxed)), (1, MADE));
-        }
+    fn is_for_all(&self) -> bool {
+        true
     }
 
-    #[test]
-    fn an_event_stays_set_until_somebody_waits() {
-        let event = Event::default();
-        event.make().unwrap();
-        assert!(!event.is_set());
-        event.set();
-        assert!(event.is_set() && event.is_set());
-        // In the last moments of a second nobody waits.
-        while event.is_set() {
-            event.wait(Duration::from_micros(1), || false);
-        }
-    }
-
-    #[test]
-    fn what_is_set_when_the_word_is_looked_at_is_not_lost() {
-        let (event, looked) = (Event::default(), Cell::new(false));
-        while !looked.get() {
-            event.wait(PATIENCE, || {
-                looked.set(true);
-                event.set();
-                true
-            });
-        }
-        assert!(event.is_set());
-    }
-
-    #[test]
-    fn an_event_whose_maker_was_killed_is_not_used() {
-        let event = Event::default();
-        event.state.store(BEING_MADE, Relaxed);
-        event.wait(Duration::from_micros(1), || panic!("there is no event to be cleared"));
-        event.set();
-        assert!(event.bytes.iter().all(|word| word.load(Relaxed) == 0));
-    }
-
-    #[test]
-    fn raw_sync_refuses_a_time_that_crosses_a_second_which_is_why_no_wait_does() {
-        let memory = Event::default();
-        let event = memory.make().unwrap();
-        let time = Duration::from_millis(999);
-        let is_refused = || {
-            let start = Instant::now();
-            event.wait(Timeout::Val(time)).is_err() && start.elapsed() < time
-        };
-        // Unless a second has just begun, or this machine stands still.
-        assert!((0..10).any(|_| is_refused()));
-
-        let millisecond = Duration::from_millis(1);
-        let ends = |passed, time| ends_within_second(SystemTime::UNIX_EPOCH + passed * millisecond, time * millisecond);
-        assert!(ends(0, 10) && ends(5_988, 10) && ends(5_000, 998));
-        assert!(!ends(5_989, 10) && !ends(999, 0) && !ends(999, 10));
+    fn look_after_peers(&self) {
+        self.0.look_after_peers();
     }
 }

@@ -137,7 +137,7 @@ mod kernel {
 mod portable {
     use super::{Sleep, look_often};
     use crate::Deadline;
-    use crate::event::Event;
+    use crate::raw_event::Event;
     use shmkit_segment::primitive::{AtomicU32, Ordering};
     use shmkit_segment::{crash, shared};
     use std::ops::Deref;

@@ -26,25 +26,52 @@
 
 #![deny(unsafe_code)]
 
+mod array;
+mod barrier;
+mod cells;
+mod condvar;
+mod counting_semaphore;
 mod deadline;
 #[cfg(all(feature = "async", not(loom)))]
 mod descriptors;
-#[cfg(all(feature = "portable", not(loom)))]
+mod error;
 mod event;
 mod event_count;
 mod futex;
 #[cfg(all(feature = "async", not(loom)))]
 mod future;
+mod gate;
+mod handle;
+mod mutex;
+mod once_lock;
+mod owner;
 mod patience;
+#[cfg(all(feature = "portable", not(loom)))]
+mod raw_event;
+mod rw_lock;
 mod select;
 mod semaphore;
+mod waiters;
 #[cfg(all(feature = "async", not(loom)))]
 mod watcher;
 
+pub use array::{Array, ArrayObject, ArrayReadGuard, ArrayWriteGuard};
+pub use barrier::{Barrier, BarrierObject};
+pub use cells::{Cells, Shared, SharedSlice};
+pub use condvar::{Condvar, CondvarObject, Wakeup};
+pub use counting_semaphore::{CountingSemaphore, CountingSemaphoreObject};
 pub use deadline::Deadline;
+pub use error::{
+    AcquireError, AcquireTimeoutError, BarrierError, LockError, LockTimeoutError, PostError, TryAcquireError,
+    TryLockError, WaitError, WaitTimeoutError,
+};
+pub use event::{Event, EventObject};
 pub use event_count::EventCount;
 #[cfg(all(feature = "async", not(loom)))]
 pub use future::{Waiter, until};
+pub use mutex::{Mutex, MutexGuard, MutexObject};
+pub use once_lock::{OnceLock, OnceLockObject};
+pub use rw_lock::{ReadGuard, RwLock, RwLockObject, WriteGuard};
 pub use select::{Condition, Select, Watch};
-pub use semaphore::{AcquireError, AcquireTimeoutError, Permit, Semaphore, TryAcquireError};
-pub use shmkit_segment::Error;
+pub use semaphore::{Permit, Permits, Semaphore, SemaphoreObject};
+pub use shmkit_segment::{Error, Plain};

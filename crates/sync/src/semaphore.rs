@@ -13,39 +13,42 @@
 //! Release is a release store and acquire an acquire exchange of the same word, so what one holder of a permit wrote before giving it
 //! back is seen by the next holder of that permit. With one permit this is a lock.
 //!
-//! Not fair: whoever comes at the right moment gets the permit. A waiter can be overtaken for ever in theory.
+//! # Several at once
+//!
+//! Whoever wants several looks whether enough are free, takes them one by one, and gives all back if there were too few in the end: nobody keeps some while it waits for more. (If it did not
+//! look first, it would never sleep: what it takes and gives back moves the very event count that it is going to sleep on.) Two that want several can turn each other away, and try again; in between a single
+//! permit can seem to be taken that is about to come back, and comes with a wake-up.
+//!
+//! Those who want one and those who want several sleep on event counts of their own (see waiters). `models/semaphore.py` explores it.
+//!
+//! Not fair: whoever comes at the right moment gets the permit. A waiter can be overtaken for ever in theory, and one that wants many by those that want few.
 
-use crate::{Deadline, Error, EventCount};
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use crate::error::{AcquireError, AcquireTimeoutError, TryAcquireError};
+use crate::handle::handle;
+use crate::owner::mark;
+use crate::waiters::{Waiters, acquire_forms, or_wait};
+use crate::{Condition, Deadline, Error, EventCount, Watch};
 use shmkit_segment::primitive::{AtomicU16, Ordering};
 use shmkit_segment::{
-    At, AtSlice, Configuration, Line, Mapped, MappedSlice, Memory, Object, Options, PeerId, Plan, Role, kind,
+    At, AtSlice, Configuration, Line, Mapped, MappedSlice, Memory, Object, Options, PeerId, Plan, Role, Segment, kind,
 };
 use std::alloc::Layout;
+use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::time::{Duration, Instant};
 
 const FREE: u16 = 0;
 
-/// What a holder writes into its permit.
-fn mark(peer: PeerId) -> u16 {
-    peer.number() + 1
-}
-
-/// The semaphore in the segment.
-struct Permits {
+/// What is in the segment of a [`Semaphore`].
+pub struct SemaphoreObject {
     words: MappedSlice<AtomicU16>,
-    released: Mapped<Line<EventCount>>,
+    waiters: Mapped<Line<Waiters>>,
 }
 
-fn configuration(permits: usize) -> Configuration {
-    [permits as u64, 0, 0, 0, 0, 0, 0, 0]
-}
-
-impl Object for Permits {
+impl Object for SemaphoreObject {
     const KIND: u32 = kind(b"SEMA");
     const HARDENED: bool = true;
-    type Parts = (At<Line<EventCount>>, AtSlice<AtomicU16>);
+    type Parts = (At<Line<Waiters>>, AtSlice<AtomicU16>);
 
     fn payload() -> Layout {
         Layout::new::<()>()
@@ -59,12 +62,12 @@ impl Object for Permits {
     }
 
     fn attach(memory: &Memory, parts: &Self::Parts) -> Self {
-        Self { words: memory.slice(parts.1), released: memory.one(parts.0) }
+        Self { words: memory.slice(parts.1), waiters: memory.one(parts.0) }
     }
 
     fn sweep(&self, dead: PeerId, _reaper: PeerId) {
         for word in &*self.words {
-            if word.load(Ordering::Relaxed) == mark(dead) {
+            if u32::from(word.load(Ordering::Relaxed)) == mark(dead) {
                 // Nobody else changes the permit of a dead peer; release, as its holder would have done.
                 word.store(FREE, Ordering::Release);
             }
@@ -72,7 +75,29 @@ impl Object for Permits {
     }
 
     fn wake_all(&self) {
-        self.released.rouse();
+        self.waiters.rouse();
+    }
+}
+
+impl SemaphoreObject {
+    /// The configuration of one with so many permits.
+    #[must_use]
+    pub fn configuration(permits: usize) -> Configuration {
+        [permits as u64, 0, 0, 0, 0, 0, 0, 0]
+    }
+
+    fn available(&self) -> usize {
+        self.words.iter().filter(|word| word.load(Ordering::Relaxed) == FREE).count()
+    }
+
+    fn is_any_free(&self) -> bool {
+        self.words.iter().any(|word| word.load(Ordering::Relaxed) == FREE)
+    }
+
+    /// Whether so many are free. Ends as soon as it knows.
+    fn are_free(&self, count: usize) -> bool {
+        let mut free = self.words.iter().filter(|word| word.load(Ordering::Relaxed) == FREE);
+        count == 0 || free.nth(count - 1).is_some()
     }
 }
 
@@ -84,43 +109,12 @@ impl Object for Permits {
 /// Its permits come back as soon as somebody notices: a waiter does within about 50 ms. Nothing is known about the state of what the
 /// semaphore guarded.
 pub struct Semaphore {
-    member: Role<Permits>,
+    member: Role<SemaphoreObject>,
     /// Where the last permit was found, so that uncontended use touches one word.
     cursor: AtomicUsize,
 }
 
-/// No permit was free.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum TryAcquireError {
-    /// All permits are held; wait with `acquire`, or come again.
-    #[error("all permits are held")]
-    Unavailable,
-    /// This process is a fork of the one that has the handle.
-    #[error("this process was forked from the one that has the handle: open it anew")]
-    Forked,
-}
-
-/// No permit became free in time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum AcquireTimeoutError {
-    /// The time is up.
-    #[error("no permit came free in time")]
-    Timeout,
-    /// This process is a fork of the one that has the handle.
-    #[error("this process was forked from the one that has the handle: open it anew")]
-    Forked,
-}
-
-/// There will never be a permit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum AcquireError {
-    /// This process is a fork of the one that has the handle.
-    #[error("this process was forked from the one that has the handle: open it anew")]
-    Forked,
-}
+handle!(Semaphore, SemaphoreObject);
 
 impl Semaphore {
     /// A semaphore of `permits` permits (1 to 65,536, two bytes each) that can be passed to child processes.
@@ -128,7 +122,7 @@ impl Semaphore {
     /// # Errors
     /// [`Error::Geometry`] for another number of permits; [`Error::NoSpace`] and [`Error::System`] if shared memory cannot be had.
     pub fn new(permits: usize) -> Result<Self, Error> {
-        Options::new().anonymous(configuration(permits)).map(|segment| Self::of(segment.role(0)))
+        Options::new().anonymous(SemaphoreObject::configuration(permits)).map(|segment| Self::with(segment.role(0)))
     }
 
     /// A semaphore for the threads of this process alone.
@@ -136,133 +130,193 @@ impl Semaphore {
     /// # Errors
     /// [`Error::Geometry`] for another number than 1 to 65,536.
     pub fn private(permits: usize) -> Result<Self, Error> {
-        Options::new().private(configuration(permits)).map(|segment| Self::of(segment.role(0)))
+        Options::new().private(SemaphoreObject::configuration(permits)).map(|segment| Self::with(segment.role(0)))
     }
 
-    fn of(member: Role<Permits>) -> Self {
+    fn with(member: Role<SemaphoreObject>) -> Self {
         Self { member, cursor: AtomicUsize::new(0) }
-    }
-
-    fn permits(&self) -> &Permits {
-        self.member.segment().object()
     }
 
     /// The number of permits there are.
     #[must_use]
     pub fn permits_total(&self) -> usize {
-        self.permits().words.len()
+        self.object().words.len()
     }
 
-    /// The number of permits that are free at this moment: a hint, as it may be wrong by the time it is returned.
+    /// The number of permits that are free at this moment: a hint, as it may be wrong by the time it is returned. A look at each.
     #[must_use]
     pub fn available(&self) -> usize {
-        self.permits().words.iter().filter(|word| word.load(Ordering::Relaxed) == FREE).count()
+        self.object().available()
     }
 
-    /// Takes a permit if one is free. Never blocks. One compare-exchange if the permit last used is free.
-    ///
-    /// # Errors
-    /// [`TryAcquireError::Unavailable`] if none is; [`TryAcquireError::Forked`].
-    pub fn try_acquire(&self) -> Result<Permit<'_>, TryAcquireError> {
+    acquire_forms! {
+        () -> Permit<'_>, attempt, wait_for_one, watch;
+        try_acquire, acquire, acquire_timeout, acquire_deadline, acquire_async;
+        "a permit", "If the permit last used is free: one compare-exchange."
+    }
+
+    acquire_forms! {
+        (count: usize) -> Permits<'_>, attempt_many, wait_for_many, watch_many;
+        try_acquire_many, acquire_many, acquire_many_timeout, acquire_many_deadline, acquire_many_async;
+        "`count` permits, all or none", "A look at each permit until enough are free, and one compare-exchange for each."
+    }
+
+    /// A permit to be had, as something to wait for beside others: see [`Select`](crate::Select).
+    #[must_use]
+    pub fn watch(&self) -> Watch {
+        Arc::new(One(Arc::clone(self.segment())))
+    }
+
+    #[cfg(all(feature = "async", not(loom)))]
+    fn watch_many(&self) -> Watch {
+        Arc::new(Many(Arc::clone(self.segment())))
+    }
+
+    #[cold]
+    fn wait_for_one<R>(&self, deadline: Deadline, attempt: impl FnMut() -> Option<R>) -> Option<R> {
+        let idle = || self.segment().look_after_peers();
+        self.object().waiters.one.wait_until(deadline, attempt, || self.object().is_any_free(), idle)
+    }
+
+    #[cold]
+    fn wait_for_many<R>(&self, deadline: Deadline, attempt: impl FnMut() -> Option<R>) -> Option<R> {
+        let idle = || self.segment().look_after_peers();
+        self.object().waiters.many.wait_until(deadline, attempt, || false, idle)
+    }
+
+    #[inline]
+    fn attempt(&self) -> Result<Permit<'_>, TryAcquireError> {
         use std::sync::atomic::Ordering::Relaxed;
-        // In a fork, the memory is a copy in which all permits are free.
-        if self.member.segment().is_defunct() {
-            return Err(TryAcquireError::Forked);
-        }
-        let words = &self.permits().words;
-        let me = mark(self.member.segment().me());
+        let words = &self.object().words;
+        let me = self.mark();
         let start = self.cursor.load(Relaxed);
         for index in (start..words.len()).chain(0..start) {
-            let word = &words[index];
-            // Acquire pairs with the release in `Permit::drop`: what the last holder of this permit did is seen.
-            if word.load(Ordering::Relaxed) == FREE
-                && word.compare_exchange(FREE, me, Ordering::Acquire, Ordering::Relaxed).is_ok()
-            {
-                self.cursor.store(index, Relaxed);
+            if take(&words[index], me) {
+                if index != start {
+                    self.cursor.store(index, Relaxed);
+                }
                 return Ok(Permit { semaphore: self, index });
             }
         }
         Err(TryAcquireError::Unavailable)
     }
 
-    /// Takes a permit, and blocks until there is one.
-    ///
-    /// # Errors
-    /// [`AcquireError::Forked`].
-    pub fn acquire(&self) -> Result<Permit<'_>, AcquireError> {
-        loop {
-            match self.acquire_until(Deadline::NEVER) {
-                Ok(permit) => return Ok(permit),
-                Err(AcquireTimeoutError::Timeout) => {}
-                Err(AcquireTimeoutError::Forked) => return Err(AcquireError::Forked),
-            }
+    fn attempt_many(&self, count: usize) -> Result<Permits<'_>, TryAcquireError> {
+        let object = self.object();
+        if count > object.words.len() {
+            return Err(TryAcquireError::TooMany { limit: object.words.len() });
+        }
+        if !object.are_free(count) {
+            return Err(TryAcquireError::Unavailable);
+        }
+        let me = self.mark();
+        let free = (0..object.words.len()).filter(|index| take(&object.words[*index], me));
+        // Dropped, and with it all that it has, if there are too few.
+        let permits = Permits { semaphore: self, indices: free.take(count).map(|index| index as u16).collect() };
+        if permits.count() == count { Ok(permits) } else { Err(TryAcquireError::Unavailable) }
+    }
+
+    /// What a holder writes into its permit: 65,535 peers at most, so it fits.
+    #[inline]
+    fn mark(&self) -> u16 {
+        mark(self.segment().me()) as u16
+    }
+
+    /// Gives a permit back, unless this is a fork's copy of it.
+    #[inline]
+    fn release(&self, index: usize) {
+        if !self.segment().is_defunct() {
+            // Release pairs with the acquire in `take`.
+            self.object().words[index].store(FREE, Ordering::Release);
         }
     }
-
-    /// Takes a permit, and blocks for at most `timeout`.
-    ///
-    /// # Errors
-    /// [`AcquireTimeoutError::Timeout`] if none came free in time.
-    pub fn acquire_timeout(&self, timeout: Duration) -> Result<Permit<'_>, AcquireTimeoutError> {
-        self.acquire_until(Deadline::after(timeout))
-    }
-
-    /// Takes a permit, and blocks until `deadline` at the latest.
-    ///
-    /// # Errors
-    /// [`AcquireTimeoutError::Timeout`] if none came free in time.
-    pub fn acquire_deadline(&self, deadline: Instant) -> Result<Permit<'_>, AcquireTimeoutError> {
-        self.acquire_until(deadline.into())
-    }
-
-    fn acquire_until(&self, deadline: Deadline) -> Result<Permit<'_>, AcquireTimeoutError> {
-        let attempt = || match self.try_acquire() {
-            Ok(permit) => Some(Ok(permit)),
-            Err(TryAcquireError::Unavailable) => None,
-            Err(TryAcquireError::Forked) => Some(Err(AcquireTimeoutError::Forked)),
-        };
-        if let Some(outcome) = attempt() {
-            return outcome;
-        }
-        let more = || self.available() > 0;
-        let idle = || {
-            self.member.segment().look_after_peers();
-        };
-        let outcome = self.permits().released.wait_until(deadline, attempt, more, idle);
-        outcome.unwrap_or(Err(AcquireTimeoutError::Timeout))
-    }
 }
 
-impl Clone for Semaphore {
-    fn clone(&self) -> Self {
-        Self::of(self.member.clone())
-    }
+/// Takes a permit if it is free.
+#[inline]
+fn take(word: &AtomicU16, me: u16) -> bool {
+    // Acquire pairs with the release in `Semaphore::release`: what the last holder of this permit did is seen.
+    word.load(Ordering::Relaxed) == FREE
+        && word.compare_exchange(FREE, me, Ordering::Acquire, Ordering::Relaxed).is_ok()
 }
 
-impl Serialize for Semaphore {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.member.serialize(serializer)
-    }
-}
-
-impl<'de> Deserialize<'de> for Semaphore {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Role::deserialize(deserializer).map(Self::of)
-    }
-}
-
-/// One permit of a [`Semaphore`], given back on drop: a store and a load, and a system call if somebody waits.
+/// One permit of a [`Semaphore`], given back on drop: a store and two loads, and a system call if somebody waits.
 #[must_use = "the permit goes back at once if it is not kept"]
+#[derive(Debug)]
 pub struct Permit<'a> {
     semaphore: &'a Semaphore,
     index: usize,
 }
 
 impl Drop for Permit<'_> {
+    #[inline]
     fn drop(&mut self) {
-        let permits = self.semaphore.permits();
-        // Release pairs with the acquire in `try_acquire`.
-        permits.words[self.index].store(FREE, Ordering::Release);
-        permits.released.notify_one();
+        self.semaphore.release(self.index);
+        self.semaphore.object().waiters.notify_of_one();
+    }
+}
+
+/// Several permits of a [`Semaphore`], given back together on drop: a store for each, and a system call if somebody waits.
+#[must_use = "the permits go back at once if they are not kept"]
+#[derive(Debug)]
+pub struct Permits<'a> {
+    semaphore: &'a Semaphore,
+    indices: Vec<u16>,
+}
+
+impl Permits<'_> {
+    /// How many they are.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.indices.len()
+    }
+}
+
+impl Drop for Permits<'_> {
+    fn drop(&mut self) {
+        if !self.indices.is_empty() {
+            self.indices.iter().for_each(|index| self.semaphore.release(usize::from(*index)));
+            self.semaphore.object().waiters.notify_of_several();
+        }
+    }
+}
+
+/// A permit to be had.
+struct One(Arc<Segment<SemaphoreObject>>);
+
+impl Condition for One {
+    fn event(&self) -> &EventCount {
+        &self.0.object().waiters.one
+    }
+
+    fn is_met(&self) -> bool {
+        self.0.object().is_any_free()
+    }
+
+    fn look_after_peers(&self) {
+        self.0.look_after_peers();
+    }
+}
+
+/// Permits to be had: nobody knows how many will do.
+#[cfg(all(feature = "async", not(loom)))]
+struct Many(Arc<Segment<SemaphoreObject>>);
+
+#[cfg(all(feature = "async", not(loom)))]
+impl Condition for Many {
+    fn event(&self) -> &EventCount {
+        &self.0.object().waiters.many
+    }
+
+    fn is_met(&self) -> bool {
+        self.0.object().is_any_free()
+    }
+
+    fn is_for_all(&self) -> bool {
+        true
+    }
+
+    fn look_after_peers(&self) {
+        self.0.look_after_peers();
     }
 }

@@ -46,6 +46,15 @@ pub fn written() {
     fence(Ordering::SeqCst);
 }
 
+/// Stands between a sequentially consistent read-modify-write and a sequentially consistent load of something else, which nothing may exchange.
+///
+/// Nothing does: it is what these orderings say. But models know sequential consistency of fences only, so there it is one.
+#[inline]
+pub fn exchanged() {
+    #[cfg(loom)]
+    fence(Ordering::SeqCst);
+}
+
 /// The atomic as the kernel sees it, for the one module that sleeps on such words.
 #[cfg(not(loom))]
 #[inline]

@@ -1,0 +1,219 @@
+//! A lock and the value that it guards.
+//!
+//! ```text
+//! word (see owner)      free ──lock: compare-exchange──▶ owner ──unlock: a store──▶ free, the other copy current if it was changed
+//!                                                          └──its death: sweep──▶ free, DIED
+//! released              the event count of those who wait
+//! copies[2]             the value, and room for the next one
+//! ```
+//!
+//! # Why it is a lock
+//!
+//! Of all who find the word free, one wins the exchange; nobody changes it then but the owner, or the reaper of the owner. The owner
+//! can be named at every instant, as it is the exchange itself that names it.
+//!
+//! # Why nobody sleeps beside a free lock
+//!
+//! Whoever gives the lock back notifies one waiter afterwards, with the guarantees that the event count gives to a condition that one waiter makes false again.
+//! A waiter that slept has set W again before its next attempt. So if it gets the lock, its own release wakes the next, and no baton is needed: as
+//! long as the lock is held, there is nothing to pass on. A holder that is killed between the store and the wake leaves the wake to its reaper, which rouses everybody whether
+//! or not the dead one had the lock.
+//!
+//! After the futex-based mutexes of Ulrich Drepper ("Futexes are tricky", 2011), with the waiters' flag in a word of its own: so unlocking is a store and a load, not a
+//! read-modify-write. `models/mutex.py` explores it with kills at every step, `tests/loom.rs` this code.
+//!
+//! Not fair: whoever comes at the right moment gets the lock. A waiter can be overtaken for ever in theory. There is no inheritance of priorities: a holder of low priority
+//! that is not scheduled keeps one of high priority waiting.
+
+use crate::error::{LockError, LockTimeoutError, TryLockError};
+use crate::handle::{handle, lock_forms};
+use crate::owner::{Copies, Draft, mark, sweep, take};
+use crate::{Deadline, Error, EventCount};
+use shmkit_segment::primitive::AtomicU32;
+use shmkit_segment::{
+    At, Configuration, Line, Mapped, Memory, Object, Options, PeerId, Plain, Plan, Role, kind, shared,
+};
+use std::alloc::Layout;
+use std::ops::{Deref, DerefMut};
+
+shared! {
+    /// A lock, as it lies in memory: `word`, `released`, and two copies of the value.
+    pub struct Guarded<T: Plain> {
+        word: AtomicU32,
+        released: EventCount,
+        copies: Copies<T>,
+    }
+}
+
+/// What is in the segment of a [`Mutex`]. Its configuration is `Configuration::default()`.
+pub struct MutexObject<T: Plain>(Mapped<Line<Guarded<T>>>);
+
+impl<T: Plain> Object for MutexObject<T> {
+    const KIND: u32 = kind(b"MUTX");
+    const HARDENED: bool = true;
+    type Parts = At<Line<Guarded<T>>>;
+
+    fn payload() -> Layout {
+        Layout::new::<T>()
+    }
+
+    fn plan(_: &Configuration, plan: &mut Plan) -> Result<Self::Parts, Error> {
+        plan.one()
+    }
+
+    fn attach(memory: &Memory, parts: &Self::Parts) -> Self {
+        Self(memory.one(*parts))
+    }
+
+    fn sweep(&self, dead: PeerId, _reaper: PeerId) {
+        sweep(&self.0.word, dead);
+    }
+
+    fn wake_all(&self) {
+        self.0.released.rouse();
+    }
+}
+
+/// A value that one at a time can read and change, across processes. Clones, and handles passed to other processes, are the same lock.
+///
+/// ```
+/// use shmkit_sync::Mutex;
+///
+/// let count = Mutex::new(0_u64)?; // pass clones of it to child processes
+/// *count.lock().unwrap() += 1;
+/// assert_eq!(*count.lock().unwrap(), 1);
+/// # Ok::<(), shmkit_sync::Error>(())
+/// ```
+///
+/// Guards work on a copy of the value, which is written back when they are dropped: all of it or nothing, wherever their process is killed. So it is meant for values of
+/// up to some hundred bytes; for more, there are [`Array`](crate::Array)s.
+///
+/// It is not recursive: a thread that locks it twice waits for itself for ever. (A lock that lets its holder in again would have to count, per thread, in
+/// shared memory; and a guard that changes the value could not be given out a second time.)
+///
+/// # When a holder dies
+///
+/// The next one to lock it gets the value as it was before the dead holder's changes, in a [`LockError::OwnerDied`]. A waiter notices within
+/// about 50 ms. A holder that is stopped keeps the lock: it is not dead.
+///
+/// # Signal handlers
+///
+/// Must not lock it: they may have interrupted its holder.
+pub struct Mutex<T: Plain> {
+    member: Role<MutexObject<T>>,
+}
+
+handle!(Mutex<T: Plain>, MutexObject<T>);
+
+impl<T: Plain> Mutex<T> {
+    /// A lock on `value` that can be passed to child processes.
+    ///
+    /// # Errors
+    /// [`Error::NoSpace`] and [`Error::System`] if shared memory cannot be had.
+    pub fn new(value: T) -> Result<Self, Error> {
+        Options::new().anonymous(Configuration::default()).map(|segment| Self::with(segment.role(0)).holding(value))
+    }
+
+    /// A lock on `value` for the threads of this process alone.
+    ///
+    /// # Errors
+    /// What the kernel says about memory.
+    pub fn private(value: T) -> Result<Self, Error> {
+        Options::new().private(Configuration::default()).map(|segment| Self::with(segment.role(0)).holding(value))
+    }
+
+    fn with(member: Role<MutexObject<T>>) -> Self {
+        Self { member }
+    }
+
+    fn holding(self, value: T) -> Self {
+        // Nobody else is there yet: the copy that is current in a word of zero.
+        self.guarded().copies[0].write(value);
+        self
+    }
+
+    #[inline]
+    pub(crate) fn guarded(&self) -> &Guarded<T> {
+        &self.object().0
+    }
+
+    lock_forms! {
+        MutexGuard<T>, attempt, wait_until; try_lock, lock, lock_timeout, lock_deadline;
+        "If nobody holds it: a compare-exchange, and the value is copied."
+    }
+
+    #[inline]
+    fn attempt(&self) -> Option<MutexGuard<'_, T>> {
+        let guarded = self.guarded();
+        let word = take(&guarded.word, mark(self.segment().me()))?;
+        Some(MutexGuard { mutex: self, draft: Draft::new(&guarded.copies, word) })
+    }
+
+    #[cold]
+    fn wait_until(&self, deadline: Deadline) -> Option<MutexGuard<'_, T>> {
+        let idle = || self.segment().look_after_peers();
+        self.guarded().released.wait_until(deadline, || self.attempt(), || false, idle)
+    }
+}
+
+/// The lock of a [`Mutex`], held: dereferences to a copy of the value, which is written back, if it was borrowed mutably, when the lock is given back on drop.
+///
+/// Dropping it costs a store and a load, and a system call if somebody waits. If that happens because the thread panics, the changes are dropped as well.
+#[must_use = "the lock is given back at once if the guard is not kept"]
+pub struct MutexGuard<'a, T: Plain> {
+    mutex: &'a Mutex<T>,
+    draft: Draft<T>,
+}
+
+impl<'a, T: Plain> MutexGuard<'a, T> {
+    /// The mutex that it locks.
+    pub(crate) fn mutex(&self) -> &'a Mutex<T> {
+        self.mutex
+    }
+
+    /// Whether a holder was killed with the lock, and nobody has made it consistent since.
+    #[inline]
+    pub fn is_inconsistent(&self) -> bool {
+        self.draft.has_died()
+    }
+
+    /// Says that what the lock guards is in order again after a holder's death: those who lock it next are not told of that any more. Does nothing if none has died.
+    pub fn make_consistent(&mut self) {
+        self.draft.make_consistent();
+    }
+}
+
+impl<T: Plain> Deref for MutexGuard<'_, T> {
+    type Target = T;
+
+    #[inline]
+    fn deref(&self) -> &T {
+        self.draft.value()
+    }
+}
+
+impl<T: Plain> DerefMut for MutexGuard<'_, T> {
+    #[inline]
+    fn deref_mut(&mut self) -> &mut T {
+        self.draft.change()
+    }
+}
+
+impl<T: Plain> Drop for MutexGuard<'_, T> {
+    #[inline]
+    fn drop(&mut self) {
+        // A fork's copy of a guard is not the holder's.
+        if self.mutex.segment().is_defunct() {
+            return;
+        }
+        let guarded = self.mutex.guarded();
+        self.draft.commit(&guarded.copies, &guarded.word);
+        guarded.released.notify_one();
+    }
+}
+
+impl<T: Plain + std::fmt::Debug> std::fmt::Debug for MutexGuard<'_, T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        (**self).fmt(f)
+    }
+}
