@@ -44,15 +44,15 @@ pub trait Object: Sized + Send + Sync + 'static {
     /// all-zero is every object's initial state.
     fn attach(memory: &Memory, parts: &Self::Parts) -> Self;
 
-    /// Says that a peer was killed, rather than left: for objects to whose users that makes a difference. Called before [`sweep`](Self::sweep), by whoever
-    /// has the right to that; idempotent like it.
-    fn peer_died(&self) {}
-
     /// Takes back what `dead` owned, on behalf of `reaper`, which holds the exclusive right to do so.
     ///
     /// Idempotent: if the reaper dies on the way, another one starts again from the beginning. Runs while others use the
     /// object. Waking is not its business: everyone is woken afterwards.
     fn sweep(&self, dead: PeerId, reaper: PeerId);
+
+    /// Says that a peer was killed, rather than left: for objects to whose users that makes a difference. Called after [`sweep`](Self::sweep), by whoever has the right to that; idempotent
+    /// like it.
+    fn peer_died(&self) {}
 
     /// Wakes everyone who waits for anything in this object, or is about to: a peer that died may have owed them a wake, so nothing in
     /// shared memory says that nobody waits (`EventCount::rouse` in shmkit-sync does this).

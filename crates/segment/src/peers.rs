@@ -58,6 +58,13 @@ pub(crate) const FREE: u32 = 0;
 pub(crate) const LIVE: u32 = 1;
 const REAPING: u32 = 2;
 
+/// How a peer came to be gone.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Departure {
+    Left,
+    Died,
+}
+
 /// An attachment as it was when somebody looked: what [`Segment::peers`] lists.
 ///
 /// Pid, start and name were written by the peer, for people to read. Its pid is a number of its own pid namespace.
@@ -276,22 +283,19 @@ impl<O: Object> Segment<O> {
         let dead = entry.state.load(Ordering::Acquire) != FREE;
         if dead {
             entry.state.store(REAPING, Ordering::Relaxed);
-            self.bury(peer);
+            self.vacate(peer, Departure::Died);
         }
         self.life.unlock(peer);
         dead
     }
 
-    /// [`vacate`](Self::vacate)s the entry of a peer that has died.
-    fn bury(&self, peer: PeerId) {
-        self.object().peer_died();
-        self.vacate(peer);
-    }
-
     /// Takes back all that `peer` had, wakes everybody, and frees its entry. The caller holds its lock.
-    pub(crate) fn vacate(&self, peer: PeerId) {
+    pub(crate) fn vacate(&self, peer: PeerId, departure: Departure) {
         let entry = &self.table[usize::from(peer.0)];
         self.object().sweep(peer, self.me());
+        if departure == Departure::Died {
+            self.object().peer_died();
+        }
         for role in 0..entry.roles.len() {
             self.withdraw(role, peer);
         }
@@ -309,7 +313,7 @@ impl<O: Object> Segment<O> {
 
     /// Takes the place of a dead peer whose lock this one holds: recovers from its death, then lives in its entry.
     pub(crate) fn inherit(&self) {
-        self.bury(self.me());
+        self.vacate(self.me(), Departure::Died);
         mark_live(&self.table[usize::from(self.me().0)]);
         self.sign();
     }

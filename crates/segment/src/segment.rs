@@ -6,7 +6,7 @@
 use crate::fork::{self, LockFile, Registration};
 use crate::header::{Header, Layout, PeerEntry};
 use crate::life::Life;
-use crate::peers::{LIVE, find_place};
+use crate::peers::{Departure, LIVE, find_place};
 use crate::primitive::Ordering;
 use crate::role::Role;
 use crate::{Configuration, Error, Mapped, MappedSlice, Memory, Object, PeerId, sys};
@@ -252,7 +252,7 @@ impl<O: Object> Drop for Segment<O> {
     fn drop(&mut self) {
         self.registration.end();
         if !self.is_defunct() {
-            self.vacate(self.me);
+            self.vacate(self.me, Departure::Left);
             // The lock falls with the descriptor, or right here in a table.
             self.life.unlock(self.me);
         }

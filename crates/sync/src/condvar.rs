@@ -20,7 +20,9 @@
 //! # When somebody dies
 //!
 //! A waiter may be killed after it was notified and before it has acted on it, and a notifier halfway through. So all who wait when a death is noticed are notified, as if by chance: they look at
-//! what they wait for again, as they must be prepared to at any time.
+//! what they wait for again, as they must be prepared to at any time. First the slots of the dead are freed, so that no notification can be for the dead any more. Whoever was passed over for one that was had claimed its
+//! slot before that notification; so it is among those that the reaper then finds. (The other way round, a notification could go to the dead between the two, and one that the reaper had not seen sleep on. Found by the
+//! model.)
 //!
 //! `models/condvar.py` explores it. After Birrell, "Implementing Condition Variables with Semaphores" (2004), whose semaphores, one for each waiter, are the slots.
 
@@ -93,17 +95,17 @@ impl Object for CondvarObject {
         Self { queue: memory.one(parts.0), slots: memory.slice(parts.1), called: memory.slice(parts.2) }
     }
 
-    fn peer_died(&self) {
-        self.notify_all();
-    }
-
     fn sweep(&self, dead: PeerId, _reaper: PeerId) {
         for slot in &*self.slots {
             if slot.load(Ordering::Relaxed) & 0xFFFF == u64::from(mark(dead)) {
-                // Nobody calls it any more: `peer_died` has notified it too.
-                slot.store(FREE, Ordering::Release);
+                // A swap, and acquire, for `peer_died`: after whoever may have notified the dead one. Release pairs with the acquire of who claims it next.
+                slot.swap(FREE, Ordering::AcqRel);
             }
         }
+    }
+
+    fn peer_died(&self) {
+        self.notify_all();
     }
 
     fn wake_all(&self) {
