@@ -1,8 +1,21 @@
 //! Waiting and locking across processes, robust to the death of any of them.
 //!
-//! - [`EventCount`]: the one way in which anything in this toolkit sleeps. No system call and no read-modify-write when nobody does.
-//! - [`Select`]: waiting for one of several things, of whatever crate.
-//! - [`Semaphore`]: permits that come back when their holder dies.
+//! | | for | when a process dies that has it |
+//! |---|---|---|
+//! | [`Mutex`] | a value that one at a time changes | its changes are undone; the next one is told |
+//! | [`RwLock`] | a value that many read | the same; a reader's lock comes back |
+//! | [`Array`] | much data, changed in place | the next one is told |
+//! | [`Condvar`] | waiting for a change of what a mutex guards | all who wait look again |
+//! | [`Semaphore`] | a limit to how many do something | its permits come back |
+//! | [`CountingSemaphore`] | permits that one posts and another acquires | nothing |
+//! | [`Event`] | something that happens once, until it is cleared | nothing |
+//! | [`Barrier`] | going on together | it is broken for all |
+//! | [`OnceLock`] | a value that is made once | another one makes it |
+//! | [`Shared`], [`SharedSlice`] | atomics | nothing |
+//! | [`Select`] | waiting for one of several things, of whatever crate | as with each of them |
+//! | [`EventCount`] | the one way in which anything in this toolkit sleeps: to build with. No system call and no read-modify-write when nobody does | everybody looks again |
+//!
+//! Each is a handle: cloned, passed to a child process as an argument, sent over a Unix socket, or made [of a segment](Mutex::of) that was found by a name, in a file or in an embedder's memory.
 //!
 //! ```
 //! use shmkit_sync::{Semaphore, TryAcquireError};
@@ -18,6 +31,15 @@
 //! # drop((second, third));
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
+//!
+//! # What they have in common
+//!
+//! - **Fairness**: none of the locks and semaphores is fair. Whoever comes at the right moment is first, and a waiter can be overtaken for ever in theory. A condition variable notifies in the order of coming; events and barriers let all go.
+//! - **Priorities** are not inherited: a holder of low priority that is not scheduled keeps one of high priority waiting.
+//! - **Signal handlers** may set and clear events, post to a counting semaphore and notify a condition variable. They must not lock or wait for what the thread that they interrupt may have.
+//! - **Deadlines** are points of the monotonic clock: neither signals nor changes of the time of day make them earlier or later.
+//! - **A stopped process** is not dead: it keeps what it has.
+//! - **A death** is noticed by whoever waits, within about 50 ms.
 //!
 //! Nothing here is a pthread object: those are tied to threads and to one C library, and their robust lists lead through memory that peers
 //! can write.
