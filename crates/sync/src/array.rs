@@ -1,8 +1,8 @@
 //! Many values under one lock, which stay where they are: guards read and write single elements, or copy ranges.
 //!
 //! ```text
-//! gate       who may read or write (see gate)
-//! words[]    the elements, one after the other, in words of eight bytes
+//! at   0  gate       who may read or write (see gate)
+//!    128  words[]    the elements, one after the other, in words of eight bytes
 //! ```
 //!
 //! Words are copied in and out by relaxed atomics, as values elsewhere are. An element that shares a word with others is written by reading the word, changing its part and writing it back, which nobody

@@ -1,7 +1,8 @@
 //! A barrier: where each waits until all have come.
 //!
 //! ```text
-//! word = generation:32 | since:15 | BROKEN | arrived:16
+//! at 0  word = generation:32 | since:15 | BROKEN | arrived:16
+//!    8  changed, the event count of those who wait
 //!
 //! arrived + 1, …, all but one ──the last one──▶ arrived = all: its action runs ──▶ generation + 1, arrived 0
 //! somebody dies, gives up or aborts ──▶ BROKEN ──reset──▶ generation + 1, arrived 0
@@ -78,6 +79,9 @@ shared! {
         changed: EventCount,
     }
 }
+
+#[cfg(not(any(loom, feature = "portable")))]
+const _: () = assert!(size_of::<Gathering>() == 16 && std::mem::offset_of!(Gathering, changed) == 8);
 
 /// What is in the segment of a [`Barrier`].
 pub struct BarrierObject {

@@ -3,7 +3,9 @@
 //! Each waiter has a slot, claimed while it still holds the lock, and an event count of its own, so that a notification wakes whom it is for and nobody else.
 //!
 //! ```text
-//! slot = ticket:46 | state:2 | owner:16
+//! at   0  ticket, used   64 and 32 bits: the last ticket that was drawn, and up to which slot there was ever a waiter
+//!    128  slots[256]     ticket:46 | state:2 | owner:16, see below
+//!   2176  called[256]    an event count for each slot
 //!
 //! FREE ──wait: compare-exchange──▶ WAITING ──notify: compare-exchange──▶ NOTIFIED ──▶ FREE, and the waiter takes the lock again
 //!                                     └──its time is up: compare-exchange──▶ FREE
@@ -70,6 +72,9 @@ shared! {
         used: AtomicU32,
     }
 }
+
+#[cfg(not(any(loom, feature = "portable")))]
+const _: () = assert!(size_of::<Queue>() == 16);
 
 /// What is in the segment of a [`Condvar`]. Its configuration is `Configuration::default()`.
 pub struct CondvarObject {

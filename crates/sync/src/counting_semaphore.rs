@@ -1,5 +1,10 @@
 //! A semaphore that some post to and others acquire from: its permits belong to nobody.
 //!
+//! ```text
+//! at 0  permits:32
+//!    4  one, many: the event counts of those who wait (see waiters)
+//! ```
+//!
 //! The number of permits is one word. Each operation is one compare-exchange of it, so a kill comes before or after: there is nothing to sweep. A permit that was acquired is gone, and so it is if its
 //! acquirer dies. (Where permits are to come back, a [`Semaphore`](crate::Semaphore) knows whose they are.)
 //!
@@ -28,6 +33,9 @@ shared! {
         waiters: Waiters,
     }
 }
+
+#[cfg(not(any(loom, feature = "portable")))]
+const _: () = assert!(size_of::<Count>() == 12 && std::mem::offset_of!(Count, waiters) == 4);
 
 /// What is in the segment of a [`CountingSemaphore`].
 pub struct CountingSemaphoreObject {

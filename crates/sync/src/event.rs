@@ -1,7 +1,8 @@
 //! An event: something that has happened, or has not.
 //!
 //! ```text
-//! word = generation:31 | SET        set: one more generation, SET        clear: SET goes
+//! at 0  word = generation:31 | SET        set: one more generation, SET        clear: SET goes
+//!    4  changed, the event count of those who wait
 //! ```
 //!
 //! Whoever waits remembers the generation, and goes on if the event is set or another generation has begun. So those who wait when it is set all go on, even if it is cleared at once.
@@ -29,6 +30,9 @@ shared! {
         changed: EventCount,
     }
 }
+
+#[cfg(not(any(loom, feature = "portable")))]
+const _: () = assert!(size_of::<Flag>() == 8);
 
 /// What is in the segment of an [`Event`]. Its configuration is `Configuration::default()`.
 pub struct EventObject(Mapped<Line<Flag>>);

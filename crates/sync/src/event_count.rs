@@ -77,6 +77,22 @@ shared! {
     ///
     /// A condition is anything that becomes true by what others write. They call [`notify_one`](Self::notify_one) after writing it, and
     /// if nobody sleeps that costs a load.
+    ///
+    /// ```
+    /// use shmkit_segment::primitive::{AtomicU32, Ordering};
+    /// use shmkit_sync::{Deadline, EventCount};
+    ///
+    /// // In shared memory, these are parts of an `Object`, whose `wake_all` rouses the event count.
+    /// let (door, opened) = (AtomicU32::new(0), EventCount::default());
+    /// std::thread::scope(|scope| {
+    ///     scope.spawn(|| {
+    ///         let is_open = || (door.load(Ordering::Acquire) == 1).then_some(());
+    ///         opened.wait_until(Deadline::NEVER, is_open, || false, || {}).expect("there is no deadline");
+    ///     });
+    ///     door.store(1, Ordering::Release);
+    ///     opened.notify_all(); // after the condition was made true
+    /// });
+    /// ```
     pub struct EventCount {
         word: Futex,
     }

@@ -1,10 +1,11 @@
 //! Who may come in: any number of readers, or one writer. What a lock for readers and writers is, apart from what it guards.
 //!
 //! ```text
-//! word (see owner)     free ──write: compare-exchange──▶ owner, PENDING ──no reader is left: a store──▶ owner ──a store──▶ free, the other copy current
-//! in hand              how many read locks each peer has: in the peers' table, a word for each (see `tally.rs` of shmkit-segment)
-//! readers, writers     the event counts of those who wait for the word to be free
-//! drained              the event count of the owner that waits for readers to leave
+//! at 0  word (see owner)  free ──write: compare-exchange──▶ owner, PENDING ──no reader is left: a store──▶ owner ──a store──▶ free, the other copy current
+//!    4  readers, writers  the event counts of those who wait for the word to be free
+//!   12  drained           the event count of the owner that waits for readers to leave
+//!
+//! in hand                 how many read locks each peer has: in the peers' table, a word for each (see `tally.rs` of shmkit-segment)
 //! ```
 //!
 //! # Why no reader is in beside a writer
@@ -44,6 +45,9 @@ shared! {
         drained: EventCount,
     }
 }
+
+#[cfg(not(any(loom, feature = "portable")))]
+const _: () = assert!(size_of::<Gate>() == 16 && std::mem::offset_of!(Gate, drained) == 12);
 
 impl Gate {
     /// One look for a read lock: the word, without an owner.

@@ -1,10 +1,10 @@
 //! A lock and the value that it guards.
 //!
 //! ```text
-//! word (see owner)      free ──lock: compare-exchange──▶ owner ──unlock: a store──▶ free, the other copy current if it was changed
-//!                                                          └──its death: sweep──▶ free, DIED
-//! released              the event count of those who wait
-//! copies[2]             the value, and room for the next one
+//! at 0   word (see owner)   free ──lock: compare-exchange──▶ owner ──unlock: a store──▶ free, the other copy current if it was changed
+//!                                                              └──its death: sweep──▶ free, DIED
+//!    4   released           the event count of those who wait
+//!    8   copies[2]          the value, and room for the next one; each a multiple of 8 bytes
 //! ```
 //!
 //! # Why it is a lock
@@ -34,6 +34,8 @@ use shmkit_segment::{
     At, Configuration, Line, Mapped, Memory, Object, Options, PeerId, Plain, Plan, Role, kind, shared,
 };
 use std::alloc::Layout;
+#[cfg(not(any(loom, feature = "portable")))]
+use std::mem::offset_of;
 use std::ops::{Deref, DerefMut};
 
 shared! {
@@ -44,6 +46,12 @@ shared! {
         copies: Copies<T>,
     }
 }
+
+#[cfg(not(any(loom, feature = "portable")))]
+const _: () = {
+    assert!(offset_of!(Guarded<u8>, released) == 4 && offset_of!(Guarded<u8>, copies) == 8);
+    assert!(size_of::<Guarded<u8>>() == 24);
+};
 
 /// What is in the segment of a [`Mutex`]. Its configuration is `Configuration::default()`.
 pub struct MutexObject<T: Plain>(Mapped<Line<Guarded<T>>>);

@@ -1,9 +1,11 @@
 //! A value that is made once, by whoever needs it first.
 //!
 //! ```text
-//! word = state:2 | owner:16       EMPTY ──compare-exchange──▶ MAKING, owner ──value written, then a store──▶ DONE
-//!                                   ▲                             │
-//!                                   └── its maker fails, panics or dies
+//! at 0  word = state:2 | owner:16    EMPTY ──compare-exchange──▶ MAKING, owner ──value written, then a store──▶ DONE
+//!                                      ▲                             │
+//!                                      └── its maker fails, panics or dies
+//!    4  changed, the event count of those who wait
+//!    8  value
 //! ```
 //!
 //! The value is written by the one owner, before DONE is stored with release; it is read only after DONE was loaded with acquire, and never written again. Whoever is killed while it makes the value leaves its
@@ -34,6 +36,9 @@ shared! {
         value: PlainCell<T>,
     }
 }
+
+#[cfg(not(any(loom, feature = "portable")))]
+const _: () = assert!(std::mem::offset_of!(Once<u8>, value) == 8);
 
 /// What is in the segment of a [`OnceLock`]. Its configuration is `Configuration::default()`.
 pub struct OnceLockObject<T: Plain>(Mapped<Line<Once<T>>>);

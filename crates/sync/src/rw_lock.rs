@@ -19,6 +19,9 @@ shared! {
     }
 }
 
+#[cfg(not(any(loom, feature = "portable")))]
+const _: () = assert!(std::mem::offset_of!(Gated<u8>, copies) == size_of::<Gate>());
+
 /// What is in the segment of an [`RwLock`]. Its configuration is `Configuration::default()`.
 pub struct RwLockObject<T: Plain>(Mapped<Line<Gated<T>>>);
 

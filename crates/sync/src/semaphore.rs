@@ -3,6 +3,9 @@
 //! Each permit is a word of its own that says who has it, so that a kill at any instruction leaves no doubt:
 //!
 //! ```text
+//! at   0  one, many: the event counts of those who wait (see waiters)
+//!    128  permits[], 16 bits each:
+//!
 //! permit = 0: free, else peer + 1          free ──acquire: CAS──▶ peer + 1 ──release: store──▶ free
 //!                                                                    └──sweep of a dead peer: CAS──▶ free
 //! ```
