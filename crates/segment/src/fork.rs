@@ -39,6 +39,7 @@ pub(crate) struct Registration {
 }
 
 impl Registration {
+    #[inline]
     pub(crate) fn is_defunct(&self) -> bool {
         self.is_defunct.load(Ordering::Acquire)
     }

@@ -231,6 +231,7 @@ impl<O: Object> Segment<O> {
     }
 
     /// Whether this attachment no longer counts, because this process is a fork of the one that made it.
+    #[inline]
     pub fn is_defunct(&self) -> bool {
         self.registration.is_defunct()
     }

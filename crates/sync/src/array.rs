@@ -182,33 +182,43 @@ impl<T: Plain> Array<T> {
     }
 
     lock_forms! {
-        ArrayReadGuard<T>, attempt_to_read, wait_to_read; try_read, read, read_timeout, read_deadline;
+        ArrayReadGuard<T>, take_to_read, wait_to_read, hold_to_read; try_read, read, read_timeout, read_deadline;
         "If no writer has it: two read-modify-writes in all, on a line that only this process writes."
     }
 
     lock_forms! {
-        ArrayWriteGuard<T>, attempt_to_write, wait_to_write; try_write, write, write_timeout, write_deadline;
+        ArrayWriteGuard<T>, take_to_write, wait_to_write, hold_to_write; try_write, write, write_timeout, write_deadline;
         "If nobody has it: a compare-exchange, and a look at each place in the peers' table."
     }
 
     #[inline]
-    fn attempt_to_read(&self) -> Option<ArrayReadGuard<'_, T>> {
-        self.object().gate.try_read(self.segment()).map(|word| ArrayReadGuard { array: self, word })
+    fn take_to_read(&self) -> Option<u32> {
+        self.object().gate.try_read(self.segment())
     }
 
     #[cold]
-    fn wait_to_read(&self, deadline: Deadline) -> Option<ArrayReadGuard<'_, T>> {
-        self.object().gate.read(self.segment(), deadline).map(|word| ArrayReadGuard { array: self, word })
+    fn wait_to_read(&self, deadline: Deadline) -> Option<u32> {
+        self.object().gate.read(self.segment(), deadline)
     }
 
     #[inline]
-    fn attempt_to_write(&self) -> Option<ArrayWriteGuard<'_, T>> {
-        self.object().gate.try_write(self.segment()).map(|word| ArrayWriteGuard { array: self, word })
+    fn take_to_write(&self) -> Option<u32> {
+        self.object().gate.try_write(self.segment())
     }
 
     #[cold]
-    fn wait_to_write(&self, deadline: Deadline) -> Option<ArrayWriteGuard<'_, T>> {
-        self.object().gate.write(self.segment(), deadline).map(|word| ArrayWriteGuard { array: self, word })
+    fn wait_to_write(&self, deadline: Deadline) -> Option<u32> {
+        self.object().gate.write(self.segment(), deadline)
+    }
+
+    #[inline]
+    fn hold_to_read(&self, word: u32) -> ArrayReadGuard<'_, T> {
+        ArrayReadGuard { array: self, word }
+    }
+
+    #[inline]
+    fn hold_to_write(&self, word: u32) -> ArrayWriteGuard<'_, T> {
+        ArrayWriteGuard { array: self, word }
     }
 }
 

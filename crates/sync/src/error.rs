@@ -151,13 +151,3 @@ macro_rules! lock_error {
 lock_error!(LockError {});
 lock_error!(TryLockError { Locked: "somebody holds the lock" });
 lock_error!(LockTimeoutError { Timeout: "the lock did not come free in time" });
-
-impl<G> From<TryLockError<G>> for LockTimeoutError<G> {
-    fn from(error: TryLockError<G>) -> Self {
-        match error {
-            TryLockError::Locked => Self::Timeout,
-            TryLockError::OwnerDied(guard) => Self::OwnerDied(guard),
-            TryLockError::Forked => Self::Forked,
-        }
-    }
-}

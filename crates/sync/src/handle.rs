@@ -52,9 +52,12 @@ macro_rules! handle {
 
 pub(crate) use handle;
 
-/// The four forms of taking a lock, made of two: `$attempt`, which never blocks, and `$wait`, which blocks until a deadline.
+/// The four forms of taking a lock, made of three steps: `$take`, which never blocks, and `$wait`, which blocks until a deadline, give the lock's word as it was found; `$hold` makes a guard of it.
 macro_rules! lock_forms {
-    ($guard:ident<$generic:ident>, $attempt:ident, $wait:ident; $try_lock:ident, $lock:ident, $lock_timeout:ident, $lock_deadline:ident; $cost:literal) => {
+    (
+        $guard:ident<$generic:ident>, $take:ident, $wait:ident, $hold:ident;
+        $try_lock:ident, $lock:ident, $lock_timeout:ident, $lock_deadline:ident; $cost:literal
+    ) => {
         #[doc = concat!("[`", stringify!($lock), "`](Self::", stringify!($lock), ") without blocking. ", $cost)]
         ///
         /// # Errors
@@ -65,8 +68,8 @@ macro_rules! lock_forms {
             if self.segment().is_defunct() {
                 return Err(TryLockError::Forked);
             }
-            let guard = self.$attempt().ok_or(TryLockError::Locked)?;
-            if guard.is_inconsistent() { Err(TryLockError::OwnerDied(guard)) } else { Ok(guard) }
+            let word = self.$take().ok_or(TryLockError::Locked)?;
+            if word & DIED == 0 { Ok(self.$hold(word)) } else { Err(TryLockError::OwnerDied(self.$hold(word))) }
         }
 
         #[doc = concat!("Locks, and blocks until that is possible. ", $cost)]
@@ -78,12 +81,12 @@ macro_rules! lock_forms {
             if self.segment().is_defunct() {
                 return Err(LockError::Forked);
             }
-            let guard = loop {
-                if let Some(guard) = self.$attempt().or_else(|| self.$wait(Deadline::NEVER)) {
-                    break guard;
+            let word = loop {
+                if let Some(word) = self.$take().or_else(|| self.$wait(Deadline::NEVER)) {
+                    break word;
                 }
             };
-            if guard.is_inconsistent() { Err(LockError::OwnerDied(guard)) } else { Ok(guard) }
+            if word & DIED == 0 { Ok(self.$hold(word)) } else { Err(LockError::OwnerDied(self.$hold(word))) }
         }
 
         #[doc = concat!("[`", stringify!($lock), "`](Self::", stringify!($lock), "), blocking for at most `timeout`.")]
@@ -94,12 +97,12 @@ macro_rules! lock_forms {
             &self,
             timeout: std::time::Duration,
         ) -> Result<$guard<'_, $generic>, LockTimeoutError<$guard<'_, $generic>>> {
-            match self.$try_lock() {
-                Err(TryLockError::Locked) => {}
-                outcome => return outcome.map_err(LockTimeoutError::from),
+            if self.segment().is_defunct() {
+                return Err(LockTimeoutError::Forked);
             }
-            let guard = self.$wait(Deadline::after(timeout)).ok_or(LockTimeoutError::Timeout)?;
-            if guard.is_inconsistent() { Err(LockTimeoutError::OwnerDied(guard)) } else { Ok(guard) }
+            let word = self.$take().or_else(|| self.$wait(Deadline::after(timeout)));
+            let word = word.ok_or(LockTimeoutError::Timeout)?;
+            if word & DIED == 0 { Ok(self.$hold(word)) } else { Err(LockTimeoutError::OwnerDied(self.$hold(word))) }
         }
 
         #[doc = concat!("[`", stringify!($lock), "`](Self::", stringify!($lock), "), blocking until `deadline` at the latest.")]

@@ -27,7 +27,7 @@
 
 use crate::error::{LockError, LockTimeoutError, TryLockError};
 use crate::handle::{handle, lock_forms};
-use crate::owner::{Copies, Draft, mark, sweep, take};
+use crate::owner::{Copies, DIED, Draft, mark, sweep, take};
 use crate::{Deadline, Error, EventCount};
 use shmkit_segment::primitive::AtomicU32;
 use shmkit_segment::{
@@ -146,21 +146,24 @@ impl<T: Plain> Mutex<T> {
     }
 
     lock_forms! {
-        MutexGuard<T>, attempt, wait_until; try_lock, lock, lock_timeout, lock_deadline;
+        MutexGuard<T>, take, wait_until, hold; try_lock, lock, lock_timeout, lock_deadline;
         "If nobody holds it: a compare-exchange, and the value is copied."
     }
 
     #[inline]
-    fn attempt(&self) -> Option<MutexGuard<'_, T>> {
-        let guarded = self.guarded();
-        let word = take(&guarded.word, mark(self.segment().me()))?;
-        Some(MutexGuard { mutex: self, draft: Draft::new(&guarded.copies, word) })
+    fn take(&self) -> Option<u32> {
+        take(&self.guarded().word, mark(self.segment().me()))
     }
 
     #[cold]
-    fn wait_until(&self, deadline: Deadline) -> Option<MutexGuard<'_, T>> {
+    fn wait_until(&self, deadline: Deadline) -> Option<u32> {
         let idle = || self.segment().look_after_peers();
-        self.guarded().released.wait_until(deadline, || self.attempt(), || false, idle)
+        self.guarded().released.wait_until(deadline, || self.take(), || false, idle)
+    }
+
+    #[inline]
+    fn hold(&self, word: u32) -> MutexGuard<'_, T> {
+        MutexGuard { mutex: self, draft: Draft::new(&self.guarded().copies, word) }
     }
 }
 

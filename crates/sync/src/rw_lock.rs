@@ -115,42 +115,42 @@ impl<T: Plain> RwLock<T> {
     }
 
     lock_forms! {
-        ReadGuard<T>, attempt_to_read, wait_to_read; try_read, read, read_timeout, read_deadline;
+        ReadGuard<T>, take_to_read, wait_to_read, hold_to_read; try_read, read, read_timeout, read_deadline;
         "If no writer has it: two read-modify-writes in all, on a line that only this process writes, and the value is copied."
     }
 
     lock_forms! {
-        WriteGuard<T>, attempt_to_write, wait_to_write; try_write, write, write_timeout, write_deadline;
+        WriteGuard<T>, take_to_write, wait_to_write, hold_to_write; try_write, write, write_timeout, write_deadline;
         "If nobody has it: a compare-exchange, a look at each place in the peers' table, and the value is copied."
     }
 
     #[inline]
-    fn attempt_to_read(&self) -> Option<ReadGuard<'_, T>> {
-        self.gate().try_read(self.segment()).map(|word| self.reading(word))
+    fn take_to_read(&self) -> Option<u32> {
+        self.gate().try_read(self.segment())
     }
 
     #[cold]
-    fn wait_to_read(&self, deadline: Deadline) -> Option<ReadGuard<'_, T>> {
-        self.gate().read(self.segment(), deadline).map(|word| self.reading(word))
+    fn wait_to_read(&self, deadline: Deadline) -> Option<u32> {
+        self.gate().read(self.segment(), deadline)
     }
 
     #[inline]
-    fn attempt_to_write(&self) -> Option<WriteGuard<'_, T>> {
-        self.gate().try_write(self.segment()).map(|word| self.writing(word))
+    fn take_to_write(&self) -> Option<u32> {
+        self.gate().try_write(self.segment())
     }
 
     #[cold]
-    fn wait_to_write(&self, deadline: Deadline) -> Option<WriteGuard<'_, T>> {
-        self.gate().write(self.segment(), deadline).map(|word| self.writing(word))
+    fn wait_to_write(&self, deadline: Deadline) -> Option<u32> {
+        self.gate().write(self.segment(), deadline)
     }
 
     #[inline]
-    fn reading(&self, word: u32) -> ReadGuard<'_, T> {
+    fn hold_to_read(&self, word: u32) -> ReadGuard<'_, T> {
         ReadGuard { lock: self, value: read(&self.object().0.copies, word), has_died: word & DIED != 0 }
     }
 
     #[inline]
-    fn writing(&self, word: u32) -> WriteGuard<'_, T> {
+    fn hold_to_write(&self, word: u32) -> WriteGuard<'_, T> {
         WriteGuard { lock: self, draft: Draft::new(&self.object().0.copies, word) }
     }
 }

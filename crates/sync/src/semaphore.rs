@@ -189,19 +189,18 @@ impl Semaphore {
 
     #[inline]
     fn attempt(&self) -> Result<Permit<'_>, TryAcquireError> {
-        use std::sync::atomic::Ordering::Relaxed;
-        let words = &self.object().words;
-        let me = self.mark();
-        let start = self.cursor.load(Relaxed);
-        for index in (start..words.len()).chain(0..start) {
-            if take(&words[index], me) {
-                if index != start {
-                    self.cursor.store(index, Relaxed);
-                }
-                return Ok(Permit { semaphore: self, index });
-            }
-        }
-        Err(TryAcquireError::Unavailable)
+        let last = self.cursor.load(std::sync::atomic::Ordering::Relaxed);
+        let index = if take(&self.object().words[last], self.mark()) { last } else { self.search(last)? };
+        Ok(Permit { semaphore: self, index })
+    }
+
+    /// Takes a permit elsewhere than at `last`: its number.
+    fn search(&self, last: usize) -> Result<usize, TryAcquireError> {
+        let (words, me) = (&self.object().words, self.mark());
+        let mut others = (last + 1..words.len()).chain(0..last);
+        let index = others.find(|index| take(&words[*index], me)).ok_or(TryAcquireError::Unavailable)?;
+        self.cursor.store(index, std::sync::atomic::Ordering::Relaxed);
+        Ok(index)
     }
 
     fn attempt_many(&self, count: usize) -> Result<Permits<'_>, TryAcquireError> {
