@@ -218,7 +218,7 @@ impl Semaphore {
         if permits.count() == count { Ok(permits) } else { Err(TryAcquireError::Unavailable) }
     }
 
-    /// What a holder writes into its permit: 65,535 peers at most, so it fits.
+    /// What a holder writes into its permit. It fits, as there are 4,096 peers at most.
     #[inline]
     fn mark(&self) -> u16 {
         mark(self.segment().me()) as u16
