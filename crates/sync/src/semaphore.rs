@@ -224,13 +224,16 @@ impl Semaphore {
         mark(self.segment().me()) as u16
     }
 
-    /// Gives a permit back, unless this is a fork's copy of it.
+    /// Whether what this process has is its own, and not a fork's copy.
+    #[inline]
+    fn is_own(&self) -> bool {
+        !self.segment().is_defunct()
+    }
+
     #[inline]
     fn release(&self, index: usize) {
-        if !self.segment().is_defunct() {
-            // Release pairs with the acquire in `take`.
-            self.object().words[index].store(FREE, Ordering::Release);
-        }
+        // Release pairs with the acquire in `take`.
+        self.object().words[index].store(FREE, Ordering::Release);
     }
 }
 
@@ -253,8 +256,10 @@ pub struct Permit<'a> {
 impl Drop for Permit<'_> {
     #[inline]
     fn drop(&mut self) {
-        self.semaphore.release(self.index);
-        self.semaphore.object().waiters.notify_of_one();
+        if self.semaphore.is_own() {
+            self.semaphore.release(self.index);
+            self.semaphore.object().waiters.notify_of_one();
+        }
     }
 }
 
@@ -276,7 +281,7 @@ impl Permits<'_> {
 
 impl Drop for Permits<'_> {
     fn drop(&mut self) {
-        if !self.indices.is_empty() {
+        if !self.indices.is_empty() && self.semaphore.is_own() {
             self.indices.iter().for_each(|index| self.semaphore.release(usize::from(*index)));
             self.semaphore.object().waiters.notify_of_several();
         }
