@@ -70,15 +70,6 @@ impl<T: Plain> Object for ArrayObject<T> {
     }
 }
 
-/// The part of a word that a range of bytes has in it: its number, and which of its bytes.
-fn parts(bytes: Range<usize>) -> impl Iterator<Item = (usize, Range<usize>)> {
-    let words = bytes.start / WORD..bytes.end.div_ceil(WORD);
-    words.map(move |word| {
-        let first = word * WORD;
-        (word, bytes.start.max(first) - first..bytes.end.min(first + WORD) - first)
-    })
-}
-
 impl<T: Plain> ArrayObject<T> {
     /// The configuration of one with so many elements.
     #[must_use]
@@ -98,31 +89,67 @@ impl<T: Plain> ArrayObject<T> {
     }
 
     /// Copies elements out.
+    #[inline]
     #[track_caller]
     fn read(&self, first: usize, values: &mut [T]) {
         let bytes = self.bytes(first, values.len());
-        let mut target = values.as_mut_bytes();
-        for (word, part) in parts(bytes) {
-            let (now, later) = target.split_at_mut(part.len());
+        let (head, rest) = values.as_mut_bytes().split_at_mut(before_whole_words(&bytes));
+        let (whole, tail) = rest.split_at_mut(rest.len() / WORD * WORD);
+        let (before, first, after) = places(&bytes, head.len(), whole.len());
+        self.read_part(before, head);
+        for (word, bytes) in self.words[first..].iter().zip(whole.chunks_exact_mut(WORD)) {
             // Relaxed, here and below: the gate orders it.
-            now.copy_from_slice(&self.words[word].load(Ordering::Relaxed).to_ne_bytes()[part]);
-            target = later;
+            bytes.copy_from_slice(&word.load(Ordering::Relaxed).to_ne_bytes());
         }
+        self.read_part(after, tail);
     }
 
     /// Copies elements in. The caller is the one writer.
+    #[inline]
     #[track_caller]
     fn write(&self, first: usize, values: &[T]) {
         let bytes = self.bytes(first, values.len());
-        let mut source = values.as_bytes();
-        for (word, part) in parts(bytes) {
-            let (now, later) = source.split_at(part.len());
-            let mut bytes = self.words[word].load(Ordering::Relaxed).to_ne_bytes();
-            bytes[part].copy_from_slice(now);
-            self.words[word].store(u64::from_ne_bytes(bytes), Ordering::Relaxed);
-            source = later;
+        let (head, rest) = values.as_bytes().split_at(before_whole_words(&bytes));
+        let (whole, tail) = rest.split_at(rest.len() / WORD * WORD);
+        let (before, first, after) = places(&bytes, head.len(), whole.len());
+        self.write_part(before, head);
+        for (word, bytes) in self.words[first..].iter().zip(whole.as_chunks().0) {
+            word.store(u64::from_ne_bytes(*bytes), Ordering::Relaxed);
+        }
+        self.write_part(after, tail);
+    }
+
+    /// Copies the part of a word out that begins at byte `at`.
+    #[inline]
+    fn read_part(&self, at: usize, target: &mut [u8]) {
+        if !target.is_empty() {
+            let bytes = self.words[at / WORD].load(Ordering::Relaxed).to_ne_bytes();
+            target.copy_from_slice(&bytes[at % WORD..][..target.len()]);
         }
     }
+
+    /// Copies in the part of a word that begins at byte `at`. The rest of the word stays: nobody else writes it.
+    #[inline]
+    fn write_part(&self, at: usize, source: &[u8]) {
+        if !source.is_empty() {
+            let word = &self.words[at / WORD];
+            let mut bytes = word.load(Ordering::Relaxed).to_ne_bytes();
+            bytes[at % WORD..][..source.len()].copy_from_slice(source);
+            word.store(u64::from_ne_bytes(bytes), Ordering::Relaxed);
+        }
+    }
+}
+
+/// How many of the bytes come before the first whole word.
+#[inline]
+fn before_whole_words(bytes: &Range<usize>) -> usize {
+    (bytes.start.next_multiple_of(WORD) - bytes.start).min(bytes.len())
+}
+
+/// Where the bytes before the whole words begin, which is the first of those words, and where the bytes after them begin.
+#[inline]
+fn places(bytes: &Range<usize>, head: usize, whole: usize) -> (usize, usize, usize) {
+    (bytes.start, (bytes.start + head) / WORD, bytes.start + head + whole)
 }
 
 /// Values that many can read at a time, or one can change, across processes: a large amount of data, of which each holder of the lock touches a part. Clones, and handles passed to other
@@ -145,6 +172,10 @@ impl<T: Plain> ArrayObject<T> {
 ///
 /// A dead reader's lock is taken back. A dead writer leaves what it has written so far: readers and writers are told by [`LockError::OwnerDied`], until a writer has made the array consistent. Each element whose
 /// size is 1, 2, 4 or 8 bytes is whole: the old one or the new. A waiter notices within about 50 ms. Holders that are stopped keep their locks.
+///
+/// # Signal handlers
+///
+/// Must not lock it: they may have interrupted its holder.
 pub struct Array<T: Plain> {
     member: Role<ArrayObject<T>>,
 }

@@ -189,6 +189,10 @@ enum Arrival {
 ///
 /// The barrier is broken for all, whether or not the dead one had come, and even if it only had a handle: those who wait are told within about 50 ms, those who come later at once, until somebody
 /// [resets](Self::reset) it. A process that is stopped keeps the others waiting; that is what time-outs are for. A process that ends in good order, or drops its handle, breaks nothing.
+///
+/// # Signal handlers
+///
+/// May abort it: that neither locks nor allocates. They must not wait.
 pub struct Barrier {
     member: Role<BarrierObject>,
 }
@@ -275,14 +279,19 @@ impl Barrier {
         self.wait_until(Deadline::after(timeout), action)
     }
 
-    /// Breaks it: those who wait, and those who come later, are told so.
+    /// Breaks it: those who wait, and those who come later, are told so. Does nothing in a child made by `fork`.
     pub fn abort(&self) {
-        // It may be broken already.
-        let _ = self.object().break_up(|_| true);
+        if !self.segment().is_defunct() {
+            // It may be broken already.
+            let _ = self.object().break_up(|_| true);
+        }
     }
 
-    /// Makes it as new. Those who wait are told that it was broken.
+    /// Makes it as new. Those who wait are told that it was broken. Does nothing in a child made by `fork`.
     pub fn reset(&self) {
+        if self.segment().is_defunct() {
+            return;
+        }
         let fresh = |state: State| {
             (state.is_broken() || state.arrived() > 0).then(|| State::new(state.generation().wrapping_add(1), 0))
         };
@@ -299,9 +308,12 @@ impl Barrier {
             Arrival::Early { index, generation } => self.gather(generation, deadline).map(|()| index),
             Arrival::Last { generation } => {
                 let object = self.object();
-                let broken_by_panic = Abort(object);
+                let broken_by_panic = Abort(self);
                 action();
                 std::mem::forget(broken_by_panic);
+                if self.segment().is_defunct() {
+                    return Err(BarrierError::Forked);
+                }
                 let open = |state: State| {
                     let is_whole = state.generation() == generation && !state.is_broken();
                     is_whole.then(|| State::new(generation.wrapping_add(1), state.since() + 1))
@@ -354,10 +366,10 @@ impl Barrier {
 }
 
 /// Breaks the barrier if the action panics.
-struct Abort<'a>(&'a BarrierObject);
+struct Abort<'a>(&'a Barrier);
 
 impl Drop for Abort<'_> {
     fn drop(&mut self) {
-        let _ = self.0.break_up(|_| true);
+        self.0.abort();
     }
 }

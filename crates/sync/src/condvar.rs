@@ -241,9 +241,9 @@ impl Condvar {
         Self { member }
     }
 
-    /// Notifies the one that has waited longest: true if there was one. Costs a look at each slot that was ever in use, and a system call if somebody is woken.
+    /// Notifies the one that has waited longest: true if there was one (never in a child made by `fork`). Costs a look at each slot that was ever in use, and a system call if somebody is woken.
     pub fn notify_one(&self) -> bool {
-        self.object().notify_first()
+        !self.segment().is_defunct() && self.object().notify_first()
     }
 
     /// Notifies `count` of those who wait, or all if there are fewer: how many there were.
@@ -253,7 +253,7 @@ impl Condvar {
 
     /// Notifies all who wait: how many there were.
     pub fn notify_all(&self) -> usize {
-        self.object().notify_all()
+        if self.segment().is_defunct() { 0 } else { self.object().notify_all() }
     }
 
     /// Gives the lock back, waits to be notified, and locks again. May return without a notification.
@@ -332,13 +332,15 @@ impl Condvar {
         deadline: Deadline,
         mut condition: impl FnMut(&mut T) -> bool,
     ) -> Relocked<'a, T, (MutexGuard<'a, T>, Wakeup)> {
+        let mut is_late = false;
         while condition(&mut guard) {
+            if is_late {
+                return Ok((guard, Wakeup::TimedOut));
+            }
             let (locked, wakeup) = self.wait_until(guard, deadline)?;
             guard = locked;
-            if wakeup == Wakeup::TimedOut {
-                let wakeup = if condition(&mut guard) { Wakeup::TimedOut } else { Wakeup::Notified };
-                return Ok((guard, wakeup));
-            }
+            // Whoever is notified all the time would never be told that its time is up.
+            is_late = wakeup == Wakeup::TimedOut || deadline.remaining() == Some(Duration::ZERO);
         }
         Ok((guard, Wakeup::Notified))
     }

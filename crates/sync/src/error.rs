@@ -89,7 +89,7 @@ impl From<AcquireError> for AcquireTimeoutError {
 /// A lock was not had, or had after its holder died.
 pub enum LockError<G> {
     /// The lock is had, but the last one to hold it (for writing) was killed with it, and nobody has [made it consistent](crate::MutexGuard::make_consistent) since. The
-    /// guarded value is whole: what the dead holder had changed is undone. What it did elsewhere under this lock may be half done.
+    /// guarded value is whole: what the dead holder had changed is undone. (Of an [`Array`](crate::Array), what it had written so far stays.) What it did elsewhere under this lock may be half done.
     OwnerDied(G),
     /// This process is a fork of the one that has the handle.
     Forked,

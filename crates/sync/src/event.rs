@@ -123,8 +123,11 @@ impl Event {
         self.object().is_set()
     }
 
-    /// Says that it has happened, until it is [cleared](Self::clear). A read-modify-write, and a system call if somebody waits.
+    /// Says that it has happened, until it is [cleared](Self::clear). A read-modify-write, and a system call if somebody waits. Does nothing in a child made by `fork`.
     pub fn set(&self) {
+        if self.segment().is_defunct() {
+            return;
+        }
         let flag = &self.object().0;
         let mut word = flag.word.load(Ordering::Relaxed);
         loop {
@@ -138,8 +141,11 @@ impl Event {
         flag.changed.notify_all();
     }
 
-    /// Says that it has not happened: those who come to wait from now on do wait.
+    /// Says that it has not happened: those who come to wait from now on do wait. Does nothing in a child made by `fork`.
     pub fn clear(&self) {
+        if self.segment().is_defunct() {
+            return;
+        }
         let flag = &self.object().0;
         let mut word = flag.word.load(Ordering::Relaxed);
         // Acquire, as whoever clears it has seen it set; release hands on what its setters did to who reads the next word.

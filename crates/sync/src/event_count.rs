@@ -9,7 +9,7 @@
 //!          condition?  ───▶ done        CALLED? fence SeqCst, W still clear? ───▶ done
 //!          sleep while the  │           epoch + 1, W clear  (one compare-exchange)
 //!          word is this,    │           wake one, which leaves CALLED, or all
-//!          at first 100 µs  │
+//!          at first 10 ms   │
 //!          again            │
 //! ```
 //!
@@ -23,10 +23,10 @@
 //! It has none: that fence would be the most expensive part of an operation that wakes nobody (it costs a queue between two processes
 //! two thirds of its rate; see ARCHITECTURE.md). Time takes its place. What can go wrong without it is that the notifier's load is done
 //! before its store is visible: it sees W clear, and the waiter, meanwhile, the condition false. But a store leaves its core within a microsecond,
-//! whatever becomes of the thread. So the **first** sleep on a word is 100 µs at most. If it ends with the word as it was, then W has been
+//! whatever becomes of the thread. So the waiter goes on looking for about that long after it has set W (unless it has but one core, where a notifier that does not run has no stores under way), and then the **first** sleep on a word
+//! is 10 ms at most. If it ends with the word as it was, then W has been
 //! set for that long: every notifier that missed it has made its condition visible since, and the waiter's next look sees that; every
-//! later one sees W. Sleeps after that one can be long. A race that is lost costs a delay of 100 µs, and a waiter that nobody calls
-//! wakes once more than it would have to.
+//! later one sees W. Sleeps after that one can be long. The look makes a lost race rare, and the bound makes it a delay instead of a loss: what is right does not hang on how long a microsecond is.
 //!
 //! That holds for the waiter whose first sleep it was. Others who sleep on must not depend on it, and do in one case: of several sleepers one was woken, and before it sets W again there comes another
 //! notification. It finds W clear, and leaves it to the one that was woken to see both events and to pass the second one on (the baton, below); but that one
@@ -266,22 +266,29 @@ pub(crate) fn wait_for_any<R>(
         let remaining = deadline.remaining();
         // Pairs with what was written before `notify`.
         fence(Ordering::SeqCst);
-        if let Some(result) = attempt() {
-            let concerned = events.iter().enumerate().filter(|(index, _)| slept && more(*index));
-            concerned.for_each(|(_, armed)| armed.event.notify_one());
-            return Some(result);
-        }
         let is_first = events.iter().any(|armed| armed.settled != Some(armed.word));
+        let mut settling = Spin::settling();
+        loop {
+            if let Some(result) = attempt() {
+                let concerned = events.iter().enumerate().filter(|(index, _)| slept && more(*index));
+                concerned.for_each(|(_, armed)| armed.event.notify_one());
+                return Some(result);
+            }
+            if remaining == Some(Duration::ZERO) {
+                return None;
+            }
+            if !is_first || !settling.again() {
+                break;
+            }
+        }
         let nap = if is_first { Naps::UNSETTLED } else { naps.next() };
-        let nap = match remaining {
-            Some(Duration::ZERO) => return None,
-            Some(remaining) => nap.min(remaining),
-            None => nap,
-        };
+        let nap = remaining.map_or(nap, |remaining| nap.min(remaining));
         match Futex::sleep_any(events.iter().map(|armed| (&armed.event.word, armed.word)), nap) {
             Sleep::Woken => slept = true,
-            Sleep::TimedOut if is_first => events.iter_mut().for_each(|armed| armed.settled = Some(armed.word)),
-            Sleep::TimedOut => idle(),
+            Sleep::TimedOut => {
+                events.iter_mut().for_each(|armed| armed.settled = Some(armed.word));
+                idle();
+            }
             Sleep::Again => {}
         }
     }

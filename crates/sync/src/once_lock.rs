@@ -89,6 +89,10 @@ impl<T: Plain> Object for OnceLockObject<T> {
 ///
 /// Another one makes the value in its place, as soon as somebody notices: who waits does within about 50 ms. One that is stopped while it makes the value
 /// keeps the others waiting.
+///
+/// # Signal handlers
+///
+/// Must not make the value or wait for it: they may have interrupted its maker.
 pub struct OnceLock<T: Plain> {
     member: Role<OnceLockObject<T>>,
 }
@@ -96,22 +100,30 @@ pub struct OnceLock<T: Plain> {
 handle!(OnceLock<T: Plain>, OnceLockObject<T>);
 
 /// The right to make the value; given back if nothing comes of it.
-struct Claim<'a, T: Plain>(&'a Once<T>);
+struct Claim<'a, T: Plain>(&'a OnceLock<T>);
 
 impl<T: Plain> Claim<'_, T> {
     fn fulfil(self, value: T) {
-        self.0.value.write(value);
-        // Release pairs with the acquire in `get`.
-        self.0.word.store(DONE, Ordering::Release);
-        self.0.changed.notify_all();
+        self.end(|once| {
+            once.value.write(value);
+            // Release pairs with the acquire in `get`.
+            once.word.store(DONE, Ordering::Release);
+        });
         std::mem::forget(self);
+    }
+
+    /// Ends it, unless this is a fork's copy.
+    fn end(&self, how: impl FnOnce(&Once<T>)) {
+        if !self.0.segment().is_defunct() {
+            how(self.0.once());
+            self.0.once().changed.notify_all();
+        }
     }
 }
 
 impl<T: Plain> Drop for Claim<'_, T> {
     fn drop(&mut self) {
-        self.0.word.store(EMPTY, Ordering::Release);
-        self.0.changed.notify_all();
+        self.end(|once| once.word.store(EMPTY, Ordering::Release));
     }
 }
 
@@ -240,6 +252,6 @@ impl<T: Plain> OnceLock<T> {
         let making = MAKING | mark(self.segment().me());
         // Acquire: after all that a maker which failed has done.
         let is_claimed = once.word.compare_exchange(EMPTY, making, Ordering::Acquire, Ordering::Relaxed).is_ok();
-        is_claimed.then(|| Claim(once))
+        is_claimed.then(|| Claim(self))
     }
 }

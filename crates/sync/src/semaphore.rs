@@ -111,6 +111,10 @@ impl SemaphoreObject {
 ///
 /// Its permits come back as soon as somebody notices: a waiter does within about 50 ms. Nothing is known about the state of what the
 /// semaphore guarded.
+///
+/// # Signal handlers
+///
+/// Must not wait for a permit: they may have interrupted its holder. To give one back is all right.
 pub struct Semaphore {
     member: Role<SemaphoreObject>,
     /// Where the last permit was found, so that uncontended use touches one word.

@@ -45,6 +45,8 @@ use std::task::Waker;
 use std::thread::{self, yield_now};
 use std::time::{Duration, Instant};
 
+/// When every store that its notifier did not order has long been visible.
+const LATE: Duration = Duration::from_micros(100);
 /// How long a condition stays in sight for which nobody waits: a task that waits for messages comes back soon, and then finds the thread asleep on its word already. The
 /// segment stays attached for so long, or until the thread has had its nap.
 const LINGER: Duration = Duration::from_millis(10);
@@ -173,7 +175,7 @@ impl Spot {
 
     /// From when on a look is late enough.
     fn late(&self) -> Instant {
-        self.since + Naps::UNSETTLED
+        self.since + LATE
     }
 
     /// When there is something to be done for it, if nothing happens.
