@@ -5,15 +5,21 @@ if any verdict is not the expected one: what should hold has to hold, and the va
 leave out a rule have to fail.
 """
 
+import barrier
 import buffer
+import condvar
 import eventcount
 import mpmc
+import mutex
 import named
+import once
 import roles
+import rw_lock
 import semaphore
 import several
 import watcher
 from explore import main
 
 if __name__ == "__main__":
-    main([case for model in (roles, named, mpmc, buffer, eventcount, semaphore, several, watcher) for case in model.CASES])
+    models = (roles, named, mpmc, buffer, eventcount, semaphore, mutex, rw_lock, condvar, barrier, once, several, watcher)
+    main([case for model in models for case in model.CASES])
