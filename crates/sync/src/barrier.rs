@@ -15,7 +15,8 @@
 //!
 //! A waiter that wakes up may find a later generation, and must know what became of its own. `since` says how many have been passed since the last one that was broken and then reset. If those are all since the
 //! waiter's own, that one was passed; if it is one less, the waiter's own was broken. So the generation is looked at before BROKEN: who was let through is told so, although the next generation may be broken already. If one after
-//! its own was broken *and* reset, all in its sleep, then it cannot know, and is told that the barrier is broken. (After 32,767 generations `since` stays as it is.)
+//! its own was broken *and* reset, all in its sleep, then it cannot know, and is told that the barrier is broken. `since` counts up to 32,767: whoever sleeps through
+//! more generations than that cannot know either.
 //!
 //! # When somebody dies
 //!
@@ -66,7 +67,7 @@ impl State {
         match (age, self.is_broken()) {
             (0, false) => None,
             (0, true) => Some(Err(BarrierError::Broken)),
-            _ if self.since() >= u64::from(age).min(Self::MOST_SINCE) => Some(Ok(())),
+            _ if self.since() >= u64::from(age) => Some(Ok(())),
             _ => Some(Err(BarrierError::Broken)),
         }
     }
