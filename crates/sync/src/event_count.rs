@@ -59,6 +59,9 @@
 //! whoever reaps the dead process [rouses](EventCount::rouse) everyone, unconditionally. `models/eventcount.py` explores all of this with kills at every
 //! step, `tests/loom.rs` this very code with weak memory.
 //!
+//! A process that is stopped is not dead, and nobody rouses on its behalf. If it was chosen by a wake of one, it takes that wake-up with it, and CALLED stays until it goes on; the others come up by themselves
+//! when their nap ends, after 50 ms at most.
+//!
 //! After Dmitry Vyukov's eventcount and folly's `EventCount`, with the counter and the flag in one word that a kernel can compare.
 
 use crate::Deadline;
