@@ -1,12 +1,15 @@
-//! How many instructions each operation of the queues executes, with a limit for each: what `ci/instructions` runs under callgrind.
+//! How many instructions each operation of the queues and of the locks executes, with a limit for each: what `ci/instructions` runs under callgrind.
 //!
 //! `instructions --list` prints, for each operation, its name, how many calls to make, and its limit. `instructions NAME CALLS` makes so many calls of
 //! one operation, and the same preparations whatever their number; so a run of 2 N calls executes, beyond a run of N, N times what one call does
 //! and nothing else. Without arguments, or with those of `cargo bench`, it calls every operation a few times, to show that they work.
 
+#[path = "sync/operations.rs"]
+mod locks;
 #[path = "queue/operations.rs"]
 mod operations;
 
+use locks::Repeat;
 use operations::Measure;
 use std::env;
 use std::fmt::Display;
@@ -70,6 +73,37 @@ const LIMITS: &[(&str, u64)] = &[
     ("buffer send_value and value, a number and a string", 800),
     ("buffer statistics, 1024 buffers", 6600),
     ("select over 3 mpmc queues, one ready", 680),
+    ("semaphore acquire and release, peers 1", 73),
+    ("semaphore acquire and release, peers 8", 73),
+    ("semaphore acquire and release, peers 64", 73),
+    ("semaphore acquire and release, the last of 64", 73),
+    ("semaphore acquire_many and release, 8 of 64", 1050),
+    ("semaphore try_acquire, no permit", 55),
+    ("counting semaphore post and acquire", 73),
+    ("counting semaphore post_many and acquire_many, 8", 86),
+    ("mutex lock, change and unlock, peers 1", 76),
+    ("mutex lock, change and unlock, peers 8", 76),
+    ("mutex lock, change and unlock, peers 64", 76),
+    ("mutex lock, look and unlock", 66),
+    ("mutex lock, change and unlock, 256 B", 370),
+    ("mutex try_lock, locked", 37),
+    ("rw lock read and unlock, peers 1", 75),
+    ("rw lock read and unlock, peers 8", 75),
+    ("rw lock read and unlock, peers 64", 75),
+    ("rw lock write and unlock, places 1", 105),
+    ("rw lock write and unlock, places 64", 615),
+    ("rw lock read and unlock, 256 B", 205),
+    ("array read, get and unlock", 113),
+    ("array write, set and unlock", 600),
+    ("array read, get 64 times and unlock", 2100),
+    ("array read, read_slice and unlock, 64", 460),
+    ("event is_set", 14),
+    ("event set and clear", 50),
+    ("event count notify, nobody asleep", 9),
+    ("condvar notify_one, nobody waits", 58),
+    ("barrier wait, alone", 120),
+    ("once lock get", 17),
+    ("shared fetch_add", 14),
 ];
 
 /// None for an operation that has no limit yet, so that its count can be seen; which is then above it.
@@ -124,6 +158,12 @@ impl Measure for Instructions {
     }
 }
 
+impl Repeat for Instructions {
+    fn repeat<S, R>(&mut self, name: impl Display, state: impl Fn() -> S, call: impl FnMut(&mut S) -> R) {
+        Measure::repeat(self, name, state, call);
+    }
+}
+
 fn main() -> ExitCode {
     let arguments: Vec<String> = env::args().skip(1).collect();
     let task = match arguments.as_slice() {
@@ -135,6 +175,7 @@ fn main() -> ExitCode {
     };
     let mut instructions = Instructions { task, met: Vec::new() };
     operations::all(&mut instructions);
+    locks::all(&mut instructions);
     let met = instructions.met;
     if let Task::Call { name, .. } = &instructions.task
         && !met.contains(name)

@@ -1,24 +1,43 @@
-//! What waiting costs when nobody has to wait: the price of every uncontended acquire, and of every message's notification.
+//! What waiting and locking cost when nobody has to wait: the price of every uncontended lock, of every permit, and of every message's notification.
+//!
+//! The operations are in `sync/operations.rs`; `instructions.rs` counts the instructions of the same ones, which no load of the machine disturbs. What contention and sleeping cost is the business
+//! of `compare`, beside what they cost others.
 
-use criterion::{Criterion, criterion_group, criterion_main};
-use shmkit::sync::{EventCount, Semaphore};
+#[path = "sync/operations.rs"]
+mod operations;
+
+use criterion::measurement::WallTime;
+use criterion::{BenchmarkGroup, Criterion, criterion_group, criterion_main};
+use operations::Repeat;
+use std::fmt::Display;
 use std::hint::black_box;
+use std::time::Duration;
 
-fn semaphore(criterion: &mut Criterion) {
-    let semaphore = Semaphore::new(1).expect("there is memory");
-    criterion.bench_function("sync/semaphore: acquire and release, uncontended", |bencher| {
-        bencher.iter(|| drop(black_box(semaphore.acquire().unwrap())));
-    });
-    assert_eq!(semaphore.available(), 1);
+/// Measures the time an operation takes.
+struct Time<'a>(BenchmarkGroup<'a, WallTime>);
+
+impl Repeat for Time<'_> {
+    fn repeat<S, R>(&mut self, name: impl Display, state: impl Fn() -> S, mut call: impl FnMut(&mut S) -> R) {
+        let mut made = None;
+        self.0.bench_function(name.to_string(), |bencher| {
+            let state = made.get_or_insert_with(&state);
+            bencher.iter(|| call(black_box(state)));
+        });
+    }
 }
 
-/// No system call and no read-modify-write: a load.
-fn event_count(criterion: &mut Criterion) {
-    let events = EventCount::default();
-    criterion.bench_function("sync/event count: notify, nobody asleep", |bencher| {
-        bencher.iter(|| black_box(&events).notify_one());
-    });
+fn uncontended(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("sync, nobody else");
+    // There are many of them, and they take nanoseconds.
+    group.warm_up_time(Duration::from_millis(200)).measurement_time(Duration::from_secs(1));
+    let mut time = Time(group);
+    operations::all(&mut time);
+    time.0.finish();
 }
 
-criterion_group!(benches, semaphore, event_count);
+criterion_group! {
+    name = benches;
+    config = Criterion::default().without_plots();
+    targets = uncontended
+}
 criterion_main!(benches);

@@ -8,7 +8,9 @@ use anyhow::Result;
 pub enum Unit {
     /// Millions of messages a second.
     MessageRate,
-    /// Nanoseconds, of a round trip or for each message.
+    /// Millions of operations a second.
+    OperationRate,
+    /// Nanoseconds, of a round trip or for each message or operation.
     Nanoseconds,
 }
 
@@ -16,12 +18,13 @@ impl Unit {
     pub fn symbol(self) -> &'static str {
         match self {
             Self::MessageRate => "Mmsg/s",
+            Self::OperationRate => "Mop/s",
             Self::Nanoseconds => "ns",
         }
     }
 
     pub fn higher_is_better(self) -> bool {
-        self == Self::MessageRate
+        matches!(self, Self::MessageRate | Self::OperationRate)
     }
 
     /// The best of some numbers; there is one for each round.

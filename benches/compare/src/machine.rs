@@ -1,10 +1,22 @@
 //! What the numbers were measured on, without which they mean nothing.
 
+use crate::rivals::glibc;
 use std::fs::read_to_string;
 
 /// The crates whose versions a reader wants to know.
-const RIVALS: [&str; 9] =
-    ["crossbeam-channel", "crossbeam-queue", "flume", "iceoryx2", "ipc-channel", "kanal", "ringbuf", "rtrb", "tokio"];
+const RIVALS: [&str; 11] = [
+    "crossbeam-channel",
+    "crossbeam-queue",
+    "flume",
+    "iceoryx2",
+    "ipc-channel",
+    "kanal",
+    "parking_lot",
+    "raw_sync",
+    "ringbuf",
+    "rtrb",
+    "tokio",
+];
 
 /// The machine and the tools, in a few lines.
 pub fn describe() -> Vec<String> {
@@ -14,7 +26,7 @@ pub fn describe() -> Vec<String> {
         format!("{cores} cores of {}, last-level cache {} KiB", processor(), last_level_cache() / 1024),
         format!("{} {}", kernel.sysname().to_string_lossy(), kernel.release().to_string_lossy()),
         env!("COMPARE_RUSTC").into(),
-        format!("rivals: {}", versions()),
+        format!("rivals: {}, glibc {}", versions(), glibc::version()),
         format!("load when it began: {}", load()),
     ]
 }

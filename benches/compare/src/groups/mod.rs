@@ -5,7 +5,9 @@
 
 mod buffer;
 mod growth;
+mod handover;
 mod latency;
+mod locks;
 mod mpmc;
 mod one_way;
 mod spsc;
@@ -21,6 +23,8 @@ pub fn all(options: &Options) -> Vec<Group> {
         one_way::groups(),
         latency::groups(options),
         buffer::groups(),
+        locks::groups(),
+        handover::groups(options),
         growth::groups(),
     ];
     families.into_iter().flatten().collect()

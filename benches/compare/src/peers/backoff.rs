@@ -28,6 +28,11 @@ pub fn until_soon<R>(attempt: impl FnMut() -> Option<R>) -> R {
     poll::<HOT_SPINS, R>(attempt)
 }
 
+/// Tries until there is a result, and gives the processor away in between: where the other side may need this one to come to it.
+pub fn until_patiently<R>(attempt: impl FnMut() -> Option<R>) -> R {
+    poll::<0, R>(attempt)
+}
+
 #[inline(always)]
 fn poll<const SPINS: u32, R>(mut attempt: impl FnMut() -> Option<R>) -> R {
     let mut turns = 0_u64;

@@ -32,13 +32,19 @@ pub trait Inlet {
     fn receive(&mut self, count: u64, take: impl FnMut(u64));
 }
 
-/// How long so many messages took.
+/// How long so many messages took, or so many turns.
 pub struct Flow {
     messages: u64,
     nanoseconds: u64,
 }
 
 impl Flow {
+    /// From the first who began to the last who was done.
+    pub(super) fn new(messages: u64, spans: impl Iterator<Item = [u64; 2]>) -> Self {
+        let (start, end) = spans.fold((u64::MAX, 0), |(first, last), [start, end]| (first.min(start), last.max(end)));
+        Self { messages, nanoseconds: end.saturating_sub(start).max(1) }
+    }
+
     /// Millions of messages a second.
     pub fn rate(&self) -> f64 {
         self.messages as f64 * 1e3 / self.nanoseconds as f64
@@ -178,15 +184,13 @@ impl Shares {
         })
     }
 
-    /// From the first who began to the last who was done.
+    /// Checks that what was sent was received.
     fn add_up(&self, parts: &[Part]) -> Result<Flow> {
         let share = self.messages / self.senders as u64;
         let firsts = (0..self.senders as u64).map(|sender| (sender << SENDER_SHIFT).wrapping_mul(share));
         let sent = firsts.fold(0_u64, |sum, firsts| sum.wrapping_add(firsts).wrapping_add(share * (share - 1) / 2));
         let received = parts.iter().map(|part| part.sum).fold(0, u64::wrapping_add);
         ensure!(sent == received, "what was received adds up to {received} and what was sent to {sent}");
-        let start = parts.iter().map(|part| part.start).min().unwrap_or(0);
-        let end = parts.iter().map(|part| part.end).max().unwrap_or(0);
-        Ok(Flow { messages: self.messages, nanoseconds: (end - start).max(1) })
+        Ok(Flow::new(self.messages, parts.iter().map(|part| [part.start, part.end])))
     }
 }

@@ -7,10 +7,12 @@ pub mod async_trip;
 pub mod backoff;
 pub mod flow;
 pub mod gate;
+pub mod handover;
 pub mod pin;
 pub mod processes;
 pub mod shared;
 pub mod trip;
+pub mod turns;
 
 /// Nanoseconds on the monotonic clock, which is the same in all processes.
 pub fn now() -> u64 {

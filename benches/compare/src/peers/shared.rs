@@ -15,7 +15,8 @@ use std::sync::Arc;
 /// What may lie there.
 ///
 /// # Safety
-/// It consists of atomics only, all-zero bytes are a value of it, it is aligned to no more than a page, and nothing happens on drop.
+/// It consists of atomics, and of what a C library keeps in memory that processes share, in cells and behind pointers only; all-zero bytes are a value
+/// of it, it is aligned to no more than a page, and nothing happens on drop.
 pub unsafe trait Words: Sync + 'static {}
 
 /// One `T` that every process sees that was given a copy of this.

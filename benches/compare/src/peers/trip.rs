@@ -27,6 +27,15 @@ pub struct Latency {
     pub p999: f64,
 }
 
+impl Latency {
+    /// Of round trips that took so long.
+    pub(super) fn of(mut times: Vec<u64>) -> Self {
+        times.sort_unstable();
+        let [p50, p99, p999] = [0.5, 0.99, 0.999].map(|part| percentile(&times, part));
+        Self { p50, p99, p999 }
+    }
+}
+
 /// One side's part.
 #[derive(Serialize, Deserialize)]
 pub(super) struct Work<E> {
@@ -81,10 +90,8 @@ impl Times {
         self.last = time;
     }
 
-    pub fn latency(mut self) -> Latency {
-        self.times.sort_unstable();
-        let [p50, p99, p999] = [0.5, 0.99, 0.999].map(|part| percentile(&self.times, part));
-        Latency { p50, p99, p999 }
+    pub fn latency(self) -> Latency {
+        Latency::of(self.times)
     }
 }
 

@@ -1,6 +1,7 @@
 //! What the machine itself allows: two processes that share two words and nothing else.
 
 use crate::peers::backoff::until_soon;
+use crate::peers::handover::Signal;
 use crate::peers::shared::{Shared, Words};
 use crate::peers::trip::Duplex;
 use anyhow::Result;
@@ -92,5 +93,17 @@ impl Duplex for Futex {
             // Refused or interrupted, it is looked at again all the same.
             let _ = futex::wait(word, futex::Flags::empty(), found, None);
         }
+    }
+}
+
+/// What is sent is how many times something was sent before.
+impl Signal for Futex {
+    fn wake(&mut self) {
+        let sent = self.words.0[self.side].0.load(Ordering::Relaxed);
+        self.send(u64::from(sent));
+    }
+
+    fn sleep(&mut self) {
+        self.receive();
     }
 }

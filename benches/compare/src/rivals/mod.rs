@@ -1,17 +1,22 @@
 //! Every contender's ends, each used as its documentation tells its users to.
 
 pub mod channels;
+pub mod glibc;
 pub mod iceoryx;
 pub mod in_place;
 pub mod ipc_channel;
 pub mod limits;
+pub mod number;
 pub mod pipe;
+pub mod raw_sync;
 pub mod rings;
 pub mod shmkit;
 pub mod shmkit_async;
 pub mod shmkit_batch;
 pub mod shmkit_buffer;
+pub mod shmkit_locks;
 pub mod shmkit_sizes;
+pub mod thread_locks;
 pub mod tokio_mpsc;
 pub mod unix_socket;
 pub mod vyukov;
