@@ -17,7 +17,7 @@ pub fn site(_operation: &'static str) {}
 #[cfg(all(crash_points, not(loom)))]
 pub use armed::{arm, arm_next, disarm, site};
 #[cfg(all(crash_points, loom))]
-pub use modelled::{arm, disarm, site};
+pub use modelled::{arm, arm_with, disarm, site};
 
 /// In a model a death is an unwinding: the thread does nothing more, and its test lets its peer [die](crate::Segment::die).
 #[cfg(all(crash_points, loom))]
@@ -29,6 +29,8 @@ mod modelled {
     thread_local! {
         /// The thread that is to die, and after how many sites. loom runs all threads of a model on one of the system's, so this is the model's.
         static ARMED: Cell<Option<(ThreadId, u64)>> = const { Cell::new(None) };
+        /// What happens then, before it unwinds.
+        static AT_DEATH: Cell<Option<Box<dyn FnOnce()>>> = const { Cell::new(None) };
     }
 
     /// Makes the calling thread unwind at the `n`-th site (from 1) that it reaches.
@@ -36,8 +38,16 @@ mod modelled {
         ARMED.set(Some((thread::current().id(), n)));
     }
 
+    /// [`arm`]s, and has `at_death` called at that site: there the peer can [die](crate::Segment::die), so that nothing is given back by guards that are dropped in the
+    /// unwinding. (No other thread may run meanwhile: they would all be taken to be panicking.)
+    pub fn arm_with(n: u64, at_death: impl FnOnce() + 'static) {
+        AT_DEATH.set(Some(Box::new(at_death)));
+        arm(n);
+    }
+
     /// Undoes [`arm`]: true if it was still to come.
     pub fn disarm() -> bool {
+        drop(AT_DEATH.take());
         ARMED.take().is_some()
     }
 
@@ -49,6 +59,9 @@ mod modelled {
         }
         ARMED.set((countdown > 1).then_some((victim, countdown - 1)));
         if countdown == 1 {
+            if let Some(at_death) = AT_DEATH.take() {
+                at_death();
+            }
             resume_unwind(Box::new("killed"));
         }
     }

@@ -255,6 +255,7 @@ mod modelled {
     use shmkit_segment::Shared;
     use shmkit_segment::primitive::{AtomicU32, Ordering};
     use std::ops::Deref;
+    use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
     use std::time::Duration;
 
     /// The kernel's part, in terms that loom knows: the mutex is the lock of the hash bucket, under which the word is compared
@@ -275,9 +276,14 @@ mod modelled {
         pub(crate) fn sleep(&self, expected: u32, _timeout: Duration) -> Sleep {
             shmkit_segment::crash::site("futex wait");
             let mut bucket = self.bucket.lock().expect("no thread panics in here");
-            // Relaxed: a waker changes the word before it takes the bucket's lock.
-            if self.word.load(Ordering::Relaxed) != expected {
-                return Sleep::Again;
+            // Relaxed: a waker changes the word before it takes the bucket's lock. The look is the kernel's: a thread that dies of it leaves no lock behind.
+            match catch_unwind(AssertUnwindSafe(|| self.word.load(Ordering::Relaxed))) {
+                Ok(found) if found == expected => {}
+                Ok(_) => return Sleep::Again,
+                Err(death) => {
+                    drop(bucket);
+                    resume_unwind(death);
+                }
             }
             *bucket += 1;
             drop(self.sleepers.wait(bucket).expect("no thread panics in here"));

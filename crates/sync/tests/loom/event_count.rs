@@ -1,18 +1,8 @@
-//! The event count and the semaphore, explored by loom: every interleaving within the bound, under weak memory, on the code that ships.
-//!
-//! `ci/loom` runs this, in both configurations (see `primitive`). A lost wake-up is a deadlock, which loom reports.
-#![cfg(loom)]
-
+use crate::explore;
 use loom::thread;
 use shmkit_segment::primitive::{AtomicU32, Ordering};
-use shmkit_sync::{Deadline, EventCount, Semaphore};
+use shmkit_sync::{Deadline, EventCount};
 use std::sync::Arc;
-
-fn explore(preemptions: usize, model: impl Fn() + Sync + Send + 'static) {
-    let mut builder = loom::model::Builder::new();
-    builder.preemption_bound = Some(preemptions);
-    builder.check(model);
-}
 
 /// Items to be taken, and an event count for those who wait for one.
 #[derive(Default)]
@@ -97,28 +87,5 @@ fn a_lasting_condition_wakes_all() {
         for waiter in waiters {
             waiter.join().unwrap();
         }
-    });
-}
-
-#[test]
-fn a_permit_is_held_by_one_at_a_time_and_publishes_what_its_holder_wrote() {
-    explore(2, || {
-        let semaphore = Semaphore::private(1).unwrap();
-        let guarded = Arc::new(loom::cell::UnsafeCell::new(0));
-        let other = (semaphore.clone(), Arc::clone(&guarded));
-        // loom reports two accesses that nothing orders.
-        let add = |(semaphore, guarded): &(Semaphore, Arc<loom::cell::UnsafeCell<u32>>)| {
-            let _permit = semaphore.acquire().unwrap();
-            guarded.with_mut(|number| {
-                // SAFETY: the permit is exclusive; loom checks that.
-                unsafe { *number += 1 }
-            });
-        };
-        let thread = thread::spawn(move || add(&other));
-        let mine = (semaphore, guarded);
-        add(&mine);
-        thread.join().unwrap();
-        // SAFETY: the other thread has ended.
-        assert_eq!(mine.1.with(|number| unsafe { *number }), 2);
     });
 }
