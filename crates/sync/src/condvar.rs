@@ -166,7 +166,8 @@ impl CondvarObject {
 
     /// Notifies the waiter whose slot has that word, if it still waits.
     fn call(&self, index: usize, word: u64) -> bool {
-        // Failure: it was notified by somebody else, or its time is up. Release pairs with the acquire of the one that is notified.
+        // Failure: it was notified by somebody else, or its time is up. Release pairs with the acquire of the one that is notified, and with the
+        // swap in `sweep` if that one is dead.
         let is_called =
             self.slots[index].compare_exchange(word, notified(word), Ordering::Release, Ordering::Relaxed).is_ok();
         if is_called {
