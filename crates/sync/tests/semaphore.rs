@@ -2,12 +2,14 @@
 #![cfg(not(loom))]
 
 mod asleep;
+mod company;
 
 use asleep::{asleep_in, await_sleep_of};
+use company::{buried, kill, start, stay};
 use shmkit_process::spawn;
 use shmkit_segment::primitive::{AtomicU64, Ordering};
 use shmkit_segment::{At, Configuration, Mapped, Memory, Object, Options, PeerId, Plan, Role, Segment, kind, transfer};
-use shmkit_sync::{AcquireTimeoutError, Error, Semaphore, TryAcquireError};
+use shmkit_sync::{AcquireError, AcquireTimeoutError, Error, Event, Select, Semaphore, TryAcquireError};
 use std::thread::{self, yield_now};
 use std::time::{Duration, Instant};
 
@@ -274,4 +276,165 @@ fn private_semaphores_and_ordinary_serialisers_are_refused() {
     refused(|| postcard::to_stdvec(&semaphore));
     assert!(postcard::to_stdvec(&Semaphore::new(1).unwrap()).is_err());
     assert!(semaphore.try_acquire().is_ok());
+}
+
+/// How many there are inside at most while several permits are taken at a time.
+fn come_and_go_in_groups((semaphore, inside, rounds): (Semaphore, Role<Number>, usize)) -> u64 {
+    let inside = Number::of(&inside);
+    let visit = |round: usize| {
+        let count = 1 + round % semaphore.permits_total();
+        let permits = semaphore.acquire_many(count).unwrap();
+        assert_eq!(permits.count(), count);
+        let found = inside.fetch_add(count as u64, Ordering::Relaxed);
+        yield_now();
+        inside.fetch_sub(count as u64, Ordering::Relaxed);
+        found + count as u64
+    };
+    (0..rounds).map(visit).max().unwrap()
+}
+
+#[test]
+fn processes_that_take_several_permits_at_a_time_share_them_without_a_deadlock() {
+    let semaphore = Semaphore::new(3).unwrap();
+    let inside = Number::shared();
+    let groups: Vec<_> =
+        (0..3).map(|_| spawn(come_and_go_in_groups, (semaphore.clone(), inside.clone(), 1_000)).unwrap()).collect();
+    let single = spawn(come_and_go, (semaphore.clone(), inside.clone(), 1_000)).unwrap();
+    assert!(groups.into_iter().all(|child| child.join().unwrap() <= 3));
+    assert!(single.join().unwrap() <= 3);
+    assert_eq!(semaphore.available(), 3);
+}
+
+#[test]
+fn several_permits_are_had_all_or_none_and_come_back_together() {
+    for make in [Semaphore::new, Semaphore::private] {
+        let semaphore = make(4).unwrap();
+        let three = semaphore.try_acquire_many(3).unwrap();
+        assert_eq!((three.count(), semaphore.available()), (3, 1));
+        assert_eq!(semaphore.try_acquire_many(2).err(), Some(TryAcquireError::Unavailable));
+        assert_eq!(semaphore.acquire_many_timeout(2, MOMENT).err(), Some(AcquireTimeoutError::Timeout));
+        assert_eq!(semaphore.acquire_many_deadline(2, Instant::now()).err(), Some(AcquireTimeoutError::Timeout));
+        // Who got too few kept none.
+        assert_eq!(semaphore.available(), 1);
+        assert_eq!(semaphore.acquire_many(0).unwrap().count(), 0);
+        drop(three);
+        assert_eq!(semaphore.acquire_many_timeout(4, Duration::ZERO).unwrap().count(), 4);
+        assert_eq!(semaphore.acquire_many_deadline(4, Instant::now()).unwrap().count(), 4);
+        assert_eq!(semaphore.available(), 4);
+    }
+}
+
+#[test]
+fn more_permits_than_there_are_is_an_error_at_once() {
+    for make in [Semaphore::new, Semaphore::private] {
+        let semaphore = make(2).unwrap();
+        for count in [3, usize::MAX] {
+            assert_eq!(semaphore.try_acquire_many(count).err(), Some(TryAcquireError::TooMany { limit: 2 }));
+            assert_eq!(semaphore.acquire_many(count).err(), Some(AcquireError::TooMany { limit: 2 }));
+            let outcome = semaphore.acquire_many_timeout(count, Duration::MAX);
+            assert_eq!(outcome.err(), Some(AcquireTimeoutError::TooMany { limit: 2 }));
+        }
+        assert_eq!(semaphore.available(), 2);
+    }
+}
+
+#[test]
+fn those_that_sleep_for_one_and_those_that_sleep_for_several_do_not_strand_each_other() {
+    for _ in 0..50 {
+        let semaphore = Semaphore::private(3).unwrap();
+        let permits = semaphore.acquire_many(3).unwrap();
+        let sleepers = [1, 3, 2, 1].map(|count| (semaphore.clone(), count)).map(|(semaphore, count)| {
+            asleep_in(move || match count {
+                1 => drop(semaphore.acquire().unwrap()),
+                _ => drop(semaphore.acquire_many(count).unwrap()),
+            })
+        });
+        drop(permits);
+        sleepers.into_iter().for_each(|thread| thread.join().unwrap());
+        assert_eq!(semaphore.available(), 3);
+    }
+}
+
+#[test]
+#[cfg_attr(feature = "portable", ignore = "it kills, and this backend is not kill-safe")]
+fn several_permits_of_a_killed_process_come_back_to_one_that_sleeps_for_all() {
+    fn hold_two((semaphore, here): (Semaphore, Event)) {
+        let _permits = semaphore.acquire_many(2).unwrap();
+        stay(&here);
+    }
+    let (semaphore, here) = (Semaphore::new(3).unwrap(), Event::new().unwrap());
+    let child = start(hold_two, (semaphore.clone(), here.clone()));
+    here.wait().unwrap();
+    assert_eq!(semaphore.available(), 1);
+    let sleeper = asleep_in({
+        let semaphore = semaphore.clone();
+        move || semaphore.acquire_many(3).unwrap().count()
+    });
+    kill(child);
+    buried(semaphore.segment(), 1);
+    assert_eq!((sleeper.join().unwrap(), semaphore.available()), (3, 3));
+}
+
+#[test]
+fn a_permit_can_be_waited_for_beside_others() {
+    let semaphores = [Semaphore::new(1).unwrap(), Semaphore::private(2).unwrap()];
+    let mut select: Select = semaphores.iter().map(Semaphore::watch).collect();
+    let first = semaphores[0].acquire().unwrap();
+    assert_eq!(select.wait(), 1);
+    let both = semaphores[1].acquire_many(2).unwrap();
+    assert_eq!((select.try_wait(), select.wait_timeout(MOMENT)), (None, None));
+    drop(first);
+    assert_eq!(select.wait(), 0);
+    let first = semaphores[0].acquire().unwrap();
+    let sleeper = asleep_in(move || select.wait());
+    drop(both);
+    assert_eq!(sleeper.join().unwrap(), 1);
+    drop(first);
+}
+
+#[cfg(feature = "async")]
+mod futures {
+    use super::*;
+    use std::task::{Context, Poll, Waker};
+
+    #[test]
+    fn tasks_and_processes_share_the_permits() {
+        let semaphore = Semaphore::new(2).unwrap();
+        let inside = Number::shared();
+        let child = spawn(come_and_go_in_groups, (semaphore.clone(), inside.clone(), 500)).unwrap();
+        smol::block_on(async {
+            for count in (0..500).map(|round| 1 + round % 2) {
+                let permits = semaphore.acquire_many_async(count).await.unwrap();
+                assert!(Number::of(&inside).load(Ordering::Relaxed) as usize + permits.count() <= 2);
+                drop(permits);
+                drop(semaphore.acquire_async().await.unwrap());
+            }
+        });
+        assert!(child.join().unwrap() <= 2);
+        assert_eq!(semaphore.available(), 2);
+    }
+
+    #[test]
+    fn a_future_that_is_dropped_has_taken_nothing_and_passes_its_call_on() {
+        for make in [Semaphore::new, Semaphore::private] {
+            let semaphore = make(2).unwrap();
+            let both = semaphore.acquire_many(2).unwrap();
+            let mut context = Context::from_waker(Waker::noop());
+            let mut one = Box::pin(semaphore.acquire_async());
+            let mut many = Box::pin(semaphore.acquire_many_async(2));
+            assert!(matches!(one.as_mut().poll(&mut context), Poll::Pending));
+            assert!(matches!(many.as_mut().poll(&mut context), Poll::Pending));
+            let sleepers = [1, 2].map(|count| (semaphore.clone(), count)).map(|(semaphore, count)| {
+                asleep_in(move || match count {
+                    1 => semaphore.acquire().map(drop),
+                    _ => semaphore.acquire_many(count).map(drop),
+                })
+            });
+            drop(both);
+            drop((one, many));
+            assert_eq!(sleepers.map(|thread| thread.join().unwrap()), [Ok(()), Ok(())]);
+            assert_eq!(smol::block_on(semaphore.acquire_many_async(3)).err(), Some(AcquireError::TooMany { limit: 2 }));
+            assert_eq!(semaphore.available(), 2);
+        }
+    }
 }
