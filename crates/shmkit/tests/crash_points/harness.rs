@@ -6,7 +6,7 @@ use shmkit::process::{JoinError, JoinHandle};
 use shmkit::segment::crash;
 use std::collections::BTreeSet;
 use std::fs::{DirEntry, File};
-use std::io::Write;
+use std::io::{Read, Seek, SeekFrom, Write};
 use std::os::fd::AsFd;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
@@ -95,6 +95,19 @@ pub(crate) fn all_sites() -> PathBuf {
     let directory = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("crash-points");
     std::fs::create_dir_all(&directory).expect("a writable target directory");
     directory.join(format!("sites-{}", std::process::id()))
+}
+
+/// The name of the site at which the last victim was killed.
+pub(crate) fn last_death() -> String {
+    /// No name is longer.
+    const LONGEST: i64 = 200;
+    let mut end = Vec::new();
+    if let Ok(mut sites) = File::open(all_sites()) {
+        // A file that is shorter is read from its start.
+        let _ = sites.seek(SeekFrom::End(-LONGEST));
+        sites.read_to_end(&mut end).expect("a readable file");
+    }
+    String::from_utf8_lossy(&end).lines().next_back().unwrap_or_default().to_owned()
 }
 
 /// Calls `round` with orders to die at the first site, the second, and so on, until it says that the victim came through.

@@ -12,6 +12,7 @@ mod buffers;
 #[cfg(feature = "async")]
 mod futures;
 mod harness;
+mod locks;
 mod named;
 mod pool;
 mod queues;
@@ -71,6 +72,7 @@ fn every_operation_survives_a_kill_at_every_site() {
     buffers::recovery::reapers();
     buffers::recovery::those_who_go_on_beside_the_dead();
     recovery::semaphore_waiter_that_reaps_the_holder();
+    locks::all();
     pool::worker_costs_its_own_task_one_error_at_most();
     pool::worker_costs_nothing_with_a_retry();
     named::creator();
@@ -85,6 +87,8 @@ fn every_operation_survives_a_kill_at_every_site() {
     named::stopped_opener_makes_others_busy_and_no_more();
     races::every_exchange();
     buffers::races::every_exchange();
+    locks::races::every_exchange();
+    sites::give_more_chances(locks::those_who_wait);
     sites::every_site_has_had_a_victim();
 }
 
@@ -97,4 +101,5 @@ fn a_stopped_process_delays_nobody_but_those_whom_the_documentation_names() {
     stops::others::sleepers();
     stops::others::leavers();
     stops::others::reapers();
+    locks::stops::all();
 }
