@@ -88,11 +88,9 @@ impl<T: Plain> ArrayObject<T> {
         first * size_of::<T>()..(first + count) * size_of::<T>()
     }
 
-    /// Copies elements out.
+    /// Copies elements out, which are those bytes.
     #[inline]
-    #[track_caller]
-    fn read(&self, first: usize, values: &mut [T]) {
-        let bytes = self.bytes(first, values.len());
+    fn read(&self, bytes: Range<usize>, values: &mut [T]) {
         let (head, rest) = values.as_mut_bytes().split_at_mut(before_whole_words(&bytes));
         let (whole, tail) = rest.split_at_mut(rest.len() / WORD * WORD);
         let (before, first, after) = places(&bytes, head.len(), whole.len());
@@ -104,11 +102,9 @@ impl<T: Plain> ArrayObject<T> {
         self.read_part(after, tail);
     }
 
-    /// Copies elements in. The caller is the one writer.
+    /// Copies elements in, which are those bytes. The caller is the one writer.
     #[inline]
-    #[track_caller]
-    fn write(&self, first: usize, values: &[T]) {
-        let bytes = self.bytes(first, values.len());
+    fn write(&self, bytes: Range<usize>, values: &[T]) {
         let (head, rest) = values.as_bytes().split_at(before_whole_words(&bytes));
         let (whole, tail) = rest.split_at(rest.len() / WORD * WORD);
         let (before, first, after) = places(&bytes, head.len(), whole.len());
@@ -288,7 +284,8 @@ macro_rules! reading {
             #[inline]
             #[track_caller]
             pub fn read_slice(&self, first: usize, values: &mut [T]) {
-                self.array.object().read(first, values);
+                let object = self.array.object();
+                object.read(object.bytes(first, values.len()), values);
             }
 
             /// Copies of all elements, one after the other.
@@ -367,7 +364,8 @@ impl<T: Plain> ArrayWriteGuard<'_, T> {
     #[inline]
     #[track_caller]
     pub fn write_slice(&mut self, first: usize, values: &[T]) {
-        self.array.object().write(first, values);
+        let object = self.array.object();
+        object.write(object.bytes(first, values.len()), values);
     }
 
     /// Makes all elements `value`.

@@ -8,21 +8,36 @@ use shmkit::segment::crash;
 use shmkit::sync::ArrayObject;
 
 const LENGTH: usize = 5;
-const NEW: u64 = u64::MAX;
 const OFTEN: u64 = 4;
 
-fn fill((orders, array): (Orders, Array<u64>)) {
+/// What arrays are of, here: as large as a word, or smaller.
+trait Element: Plain + PartialEq + std::fmt::Debug {
+    const OLD: Self;
+    const NEW: Self;
+}
+
+impl Element for u64 {
+    const OLD: u64 = 0;
+    const NEW: u64 = u64::MAX;
+}
+
+impl Element for u16 {
+    const OLD: u16 = 0;
+    const NEW: u16 = u16::MAX;
+}
+
+fn fill<T: Element>((orders, array): (Orders, Array<T>)) {
     let mut ledger = orders.arm();
     ledger.note(ARMED);
-    array.write().unwrap().fill(NEW);
+    array.write().unwrap().fill(T::NEW);
     ledger.note(1);
-    assert_eq!(array.read().unwrap().to_vec(), [NEW; LENGTH]);
+    assert_eq!(array.read().unwrap().to_vec(), [T::NEW; LENGTH]);
     drop(array);
     crash::disarm();
 }
 
 /// The elements, and whether a writer has died.
-fn look(array: &Array<u64>) -> (Vec<u64>, bool) {
+fn look<T: Element>(array: &Array<T>) -> (Vec<T>, bool) {
     match array.read() {
         Ok(guard) => (guard.to_vec(), false),
         Err(LockError::OwnerDied(guard)) => (guard.to_vec(), true),
@@ -31,18 +46,21 @@ fn look(array: &Array<u64>) -> (Vec<u64>, bool) {
 }
 
 /// Each element is whole, and there is a mixture only if that is told.
-fn check((elements, told): &(Vec<u64>, bool)) -> usize {
-    let new = elements.iter().take_while(|&&element| element == NEW).count();
-    assert!(elements[new..].iter().all(|&element| element == 0), "{elements:?}");
+fn check<T: Element>((elements, told): &(Vec<T>, bool)) -> usize {
+    let new = elements.iter().take_while(|&&element| element == T::NEW).count();
+    assert!(elements[new..].iter().all(|&element| element == T::OLD), "{elements:?}");
     assert!(*told || [0, LENGTH].contains(&new), "{elements:?}");
     new
 }
 
-fn writer() {
+fn writer<T: Element>(name: &str)
+where
+    Array<T>: Handle,
+{
     let mut mixtures = 0;
-    at_every_site_often("array, writer beside a reader", OFTEN, |orders| {
-        let array = Array::<u64>::of(&small(ArrayObject::<u64>::configuration(LENGTH)));
-        let victim = spawn(fill, (orders.clone(), array.clone())).unwrap();
+    at_every_site_often(name, OFTEN, |orders| {
+        let array = Array::<T>::of(&small(ArrayObject::<T>::configuration(LENGTH)));
+        let victim = spawn(fill::<T>, (orders.clone(), array.clone())).unwrap();
         let reads = array.clone();
         let reader = std::thread::spawn(move || (0..20).for_each(|_| _ = check(&look(&reads))));
         reader.join().unwrap();
@@ -59,10 +77,10 @@ fn writer() {
         mixtures += usize::from(![0, LENGTH].contains(&new));
         if told {
             let Err(LockError::OwnerDied(mut guard)) = array.write() else { panic!("a writer is told too") };
-            guard.fill(0);
+            guard.fill(T::OLD);
             guard.make_consistent();
             drop(guard);
-            assert_eq!(look(&array), (vec![0; LENGTH], false));
+            assert_eq!(look(&array), (vec![T::OLD; LENGTH], false));
         }
         assert_eq!(array.peer_count(), 1);
         done
@@ -71,5 +89,6 @@ fn writer() {
 }
 
 pub(super) fn all() {
-    writer();
+    writer::<u64>("array, writer beside a reader");
+    writer::<u16>("array of small elements, writer beside a reader");
 }

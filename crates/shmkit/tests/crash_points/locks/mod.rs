@@ -82,6 +82,7 @@ handles!(
     Mutex<Value>,
     RwLock<Value>,
     Array<u64>,
+    Array<u16>,
     Condvar,
     Event,
     Barrier,
