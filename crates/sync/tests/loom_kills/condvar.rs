@@ -1,9 +1,10 @@
 //! Condition variables: a notification must not die with the one that it was for.
 
-use crate::{kill_at_every_site, survives, with};
+use crate::{as_another_peer, inherited, kill_at_every_site, survives, with};
 use loom::thread;
-use shmkit_sync::{Condvar, LockError, Mutex, MutexGuard, Wakeup};
+use shmkit_sync::{Condvar, Mutex, MutexGuard, Wakeup};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// A mutex and the condition variable of what it guards.
 #[derive(Clone)]

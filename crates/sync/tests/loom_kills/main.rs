@@ -18,7 +18,6 @@ use shmkit_sync::{
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Duration;
 
 /// Explores `model` with the victim killed at every site; `model` says whether the victim completed.
 fn kill_at_every_site(name: &str, preemptions: usize, model: impl Fn(u64) -> bool + Copy + Send + Sync + 'static) {
@@ -58,6 +57,7 @@ macro_rules! as_another_peer {
         $type::of(&$handle.segment().join().unwrap())
     };
 }
+pub(crate) use as_another_peer;
 
 /// How a peer that has `handle` dies.
 macro_rules! death_of {
