@@ -94,6 +94,7 @@ impl Mutex {
 }
 
 impl Guarded for Mutex {
+    #[inline(always)]
     fn add_one(&mut self, limit: u64) -> bool {
         let Locked { lock, number } = &*self.0;
         lock.lock();
@@ -146,6 +147,7 @@ impl Semaphore {
 }
 
 impl Guarded for Beside<Semaphore> {
+    #[inline(always)]
     fn add_one(&mut self, limit: u64) -> bool {
         self.lock.wait();
         let is_added = add_one(&self.number, limit);

@@ -70,6 +70,7 @@ impl Ticket for RawSync {
 }
 
 impl Guarded for Opened {
+    #[inline(always)]
     fn add_one(&mut self, limit: u64) -> bool {
         let guard = self.lock.lock().expect("it can be locked");
         let number: *mut AtomicU64 = (*guard).cast();

@@ -21,12 +21,14 @@ pub fn add_one_under(mut guard: impl DerefMut<Target = u64>, limit: u64) -> bool
 }
 
 impl Guarded for Mutex<u64> {
+    #[inline(always)]
     fn add_one(&mut self, limit: u64) -> bool {
         add_one_under(self.lock().expect(ALIVE), limit)
     }
 }
 
 impl Guarded for RwLock<u64> {
+    #[inline(always)]
     fn add_one(&mut self, limit: u64) -> bool {
         add_one_under(self.write().expect(ALIVE), limit)
     }
@@ -40,6 +42,7 @@ pub struct Reading {
 }
 
 impl Guarded for Reading {
+    #[inline(always)]
     fn add_one(&mut self, limit: u64) -> bool {
         let turns = self.turns + *self.lock.read().expect(ALIVE);
         self.turns = turns + 1;
@@ -48,6 +51,7 @@ impl Guarded for Reading {
 }
 
 impl Guarded for Beside<Semaphore> {
+    #[inline(always)]
     fn add_one(&mut self, limit: u64) -> bool {
         let _permit = self.lock.acquire().expect(ALIVE);
         add_one(&self.number, limit)
@@ -55,6 +59,7 @@ impl Guarded for Beside<Semaphore> {
 }
 
 impl Guarded for Beside<CountingSemaphore> {
+    #[inline(always)]
     fn add_one(&mut self, limit: u64) -> bool {
         self.lock.acquire().expect(ALIVE);
         let is_added = add_one(&self.number, limit);

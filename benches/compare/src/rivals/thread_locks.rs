@@ -6,12 +6,14 @@ use crate::peers::turns::Guarded;
 use std::sync::Arc;
 
 impl Guarded for Arc<parking_lot::Mutex<u64>> {
+    #[inline(always)]
     fn add_one(&mut self, limit: u64) -> bool {
         add_one_under(self.lock(), limit)
     }
 }
 
 impl Guarded for Arc<std::sync::Mutex<u64>> {
+    #[inline(always)]
     fn add_one(&mut self, limit: u64) -> bool {
         add_one_under(self.lock().expect("nobody has panicked"), limit)
     }
@@ -19,6 +21,7 @@ impl Guarded for Arc<std::sync::Mutex<u64>> {
 
 /// In the place of a semaphore with one permit, which it does not have.
 impl Guarded for Beside<Arc<parking_lot::Mutex<()>>> {
+    #[inline(always)]
     fn add_one(&mut self, limit: u64) -> bool {
         let _permit = self.lock.lock();
         add_one(&self.number, limit)
