@@ -16,12 +16,12 @@
 
 use crate::error::{AcquireError, AcquireTimeoutError, PostError, TryAcquireError};
 use crate::handle::handle;
-use crate::waiters::{Waiters, acquire_forms, or_wait};
-use crate::{Condition, Deadline, Error, EventCount, Watch};
+#[cfg(all(feature = "async", not(loom)))]
+use crate::waiters::Many;
+use crate::waiters::{HasPermits, One, Waiters, acquire_forms, or_wait, wait_for_many, wait_for_one};
+use crate::{Deadline, Error, Watch};
 use shmkit_segment::primitive::{AtomicU32, Ordering};
-use shmkit_segment::{
-    At, Configuration, Line, Mapped, Memory, Object, Options, PeerId, Plan, Role, Segment, kind, shared,
-};
+use shmkit_segment::{At, Configuration, Line, Mapped, Memory, Object, Options, PeerId, Plan, Role, kind, shared};
 use std::alloc::Layout;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -67,6 +67,16 @@ impl Object for CountingSemaphoreObject {
 
     fn wake_all(&self) {
         self.count.waiters.rouse();
+    }
+}
+
+impl HasPermits for CountingSemaphoreObject {
+    fn waiters(&self) -> &Waiters {
+        &self.count.waiters
+    }
+
+    fn is_any_free(&self) -> bool {
+        self.available() > 0
     }
 }
 
@@ -193,13 +203,13 @@ impl CountingSemaphore {
     }
 
     acquire_forms! {
-        () -> (), attempt, wait_for_one, watch;
+        () -> (), attempt, wait_for_one, One;
         try_acquire, acquire, acquire_timeout, acquire_deadline, acquire_async;
         "a permit", "One read-modify-write."
     }
 
     acquire_forms! {
-        (count: usize) -> (), attempt_many, wait_for_many, watch_many;
+        (count: usize) -> (), attempt_many, wait_for_many, Many;
         try_acquire_many, acquire_many, acquire_many_timeout, acquire_many_deadline, acquire_many_async;
         "`count` permits, all or none", "One read-modify-write."
     }
@@ -208,11 +218,6 @@ impl CountingSemaphore {
     #[must_use]
     pub fn watch(&self) -> Watch {
         Arc::new(One(Arc::clone(self.segment())))
-    }
-
-    #[cfg(all(feature = "async", not(loom)))]
-    fn watch_many(&self) -> Watch {
-        Arc::new(Many(Arc::clone(self.segment())))
     }
 
     #[inline]
@@ -227,57 +232,5 @@ impl CountingSemaphore {
             return Err(TryAcquireError::TooMany { limit: self.limit() });
         };
         if object.change(|permits| permits.checked_sub(count)) { Ok(()) } else { Err(TryAcquireError::Unavailable) }
-    }
-
-    #[cold]
-    fn wait_for_one<R>(&self, deadline: Deadline, attempt: impl FnMut() -> Option<R>) -> Option<R> {
-        let idle = || self.segment().look_after_peers();
-        self.object().count.waiters.one.wait_until(deadline, attempt, || self.available() > 0, idle)
-    }
-
-    #[cold]
-    fn wait_for_many<R>(&self, deadline: Deadline, attempt: impl FnMut() -> Option<R>) -> Option<R> {
-        let idle = || self.segment().look_after_peers();
-        self.object().count.waiters.many.wait_until(deadline, attempt, || false, idle)
-    }
-}
-
-/// A permit to be had.
-struct One(Arc<Segment<CountingSemaphoreObject>>);
-
-impl Condition for One {
-    fn event(&self) -> &EventCount {
-        &self.0.object().count.waiters.one
-    }
-
-    fn is_met(&self) -> bool {
-        self.0.object().available() > 0
-    }
-
-    fn look_after_peers(&self) {
-        self.0.look_after_peers();
-    }
-}
-
-/// Permits to be had: nobody knows how many will do.
-#[cfg(all(feature = "async", not(loom)))]
-struct Many(Arc<Segment<CountingSemaphoreObject>>);
-
-#[cfg(all(feature = "async", not(loom)))]
-impl Condition for Many {
-    fn event(&self) -> &EventCount {
-        &self.0.object().count.waiters.many
-    }
-
-    fn is_met(&self) -> bool {
-        self.0.object().available() > 0
-    }
-
-    fn is_for_all(&self) -> bool {
-        true
-    }
-
-    fn look_after_peers(&self) {
-        self.0.look_after_peers();
     }
 }

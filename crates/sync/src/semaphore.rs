@@ -7,7 +7,7 @@
 //!    128  permits[], 16 bits each:
 //!
 //! permit = 0: free, else peer + 1          free ──acquire: CAS──▶ peer + 1 ──release: store──▶ free
-//!                                                                    └──sweep of a dead peer: CAS──▶ free
+//!                                                                    └──sweep of a dead peer: store──▶ free
 //! ```
 //!
 //! (A counter would have to be changed together with a note of who changed it, and there is no such instruction. A note written before
@@ -29,11 +29,13 @@
 use crate::error::{AcquireError, AcquireTimeoutError, TryAcquireError};
 use crate::handle::handle;
 use crate::owner::mark;
-use crate::waiters::{Waiters, acquire_forms, or_wait};
-use crate::{Condition, Deadline, Error, EventCount, Watch};
+#[cfg(all(feature = "async", not(loom)))]
+use crate::waiters::Many;
+use crate::waiters::{HasPermits, One, Waiters, acquire_forms, or_wait, wait_for_many, wait_for_one};
+use crate::{Deadline, Error, Watch};
 use shmkit_segment::primitive::{AtomicU16, Ordering};
 use shmkit_segment::{
-    At, AtSlice, Configuration, Line, Mapped, MappedSlice, Memory, Object, Options, PeerId, Plan, Role, Segment, kind,
+    At, AtSlice, Configuration, Line, Mapped, MappedSlice, Memory, Object, Options, PeerId, Plan, Role, kind,
 };
 use std::alloc::Layout;
 use std::sync::Arc;
@@ -82,6 +84,16 @@ impl Object for SemaphoreObject {
     }
 }
 
+impl HasPermits for SemaphoreObject {
+    fn waiters(&self) -> &Waiters {
+        &self.waiters
+    }
+
+    fn is_any_free(&self) -> bool {
+        self.words.iter().any(|word| word.load(Ordering::Relaxed) == FREE)
+    }
+}
+
 impl SemaphoreObject {
     /// The configuration of one with so many permits.
     #[must_use]
@@ -91,10 +103,6 @@ impl SemaphoreObject {
 
     fn available(&self) -> usize {
         self.words.iter().filter(|word| word.load(Ordering::Relaxed) == FREE).count()
-    }
-
-    fn is_any_free(&self) -> bool {
-        self.words.iter().any(|word| word.load(Ordering::Relaxed) == FREE)
     }
 
     /// Whether so many are free. Ends as soon as it knows.
@@ -157,13 +165,13 @@ impl Semaphore {
     }
 
     acquire_forms! {
-        () -> Permit<'_>, attempt, wait_for_one, watch;
+        () -> Permit<'_>, attempt, wait_for_one, One;
         try_acquire, acquire, acquire_timeout, acquire_deadline, acquire_async;
         "a permit", "If the permit last used is free: one compare-exchange."
     }
 
     acquire_forms! {
-        (count: usize) -> Permits<'_>, attempt_many, wait_for_many, watch_many;
+        (count: usize) -> Permits<'_>, attempt_many, wait_for_many, Many;
         try_acquire_many, acquire_many, acquire_many_timeout, acquire_many_deadline, acquire_many_async;
         "`count` permits, all or none", "A look at each permit until enough are free, and one compare-exchange for each."
     }
@@ -172,23 +180,6 @@ impl Semaphore {
     #[must_use]
     pub fn watch(&self) -> Watch {
         Arc::new(One(Arc::clone(self.segment())))
-    }
-
-    #[cfg(all(feature = "async", not(loom)))]
-    fn watch_many(&self) -> Watch {
-        Arc::new(Many(Arc::clone(self.segment())))
-    }
-
-    #[cold]
-    fn wait_for_one<R>(&self, deadline: Deadline, attempt: impl FnMut() -> Option<R>) -> Option<R> {
-        let idle = || self.segment().look_after_peers();
-        self.object().waiters.one.wait_until(deadline, attempt, || self.object().is_any_free(), idle)
-    }
-
-    #[cold]
-    fn wait_for_many<R>(&self, deadline: Deadline, attempt: impl FnMut() -> Option<R>) -> Option<R> {
-        let idle = || self.segment().look_after_peers();
-        self.object().waiters.many.wait_until(deadline, attempt, || false, idle)
     }
 
     #[inline]
@@ -289,45 +280,5 @@ impl Drop for Permits<'_> {
             self.indices.iter().for_each(|index| self.semaphore.release(usize::from(*index)));
             self.semaphore.object().waiters.notify_of_several();
         }
-    }
-}
-
-/// A permit to be had.
-struct One(Arc<Segment<SemaphoreObject>>);
-
-impl Condition for One {
-    fn event(&self) -> &EventCount {
-        &self.0.object().waiters.one
-    }
-
-    fn is_met(&self) -> bool {
-        self.0.object().is_any_free()
-    }
-
-    fn look_after_peers(&self) {
-        self.0.look_after_peers();
-    }
-}
-
-/// Permits to be had: nobody knows how many will do.
-#[cfg(all(feature = "async", not(loom)))]
-struct Many(Arc<Segment<SemaphoreObject>>);
-
-#[cfg(all(feature = "async", not(loom)))]
-impl Condition for Many {
-    fn event(&self) -> &EventCount {
-        &self.0.object().waiters.many
-    }
-
-    fn is_met(&self) -> bool {
-        self.0.object().is_any_free()
-    }
-
-    fn is_for_all(&self) -> bool {
-        true
-    }
-
-    fn look_after_peers(&self) {
-        self.0.look_after_peers();
     }
 }

@@ -4,9 +4,10 @@
 //! it may be enough for one and too little for another. On one event count these two would strand each other: a wake-up meant for somebody who wants one would be taken by somebody whom it
 //! does not help. So each kind has its own.
 
-use crate::EventCount;
 use crate::error::{AcquireError, TryAcquireError};
-use shmkit_segment::shared;
+use crate::{Condition, Deadline, EventCount};
+use shmkit_segment::{Object, Segment, shared};
+use std::sync::Arc;
 
 shared! {
     /// Who waits for permits.
@@ -36,6 +37,74 @@ impl Waiters {
     }
 }
 
+/// An object that has permits.
+pub(crate) trait HasPermits: Object {
+    fn waiters(&self) -> &Waiters;
+
+    fn is_any_free(&self) -> bool;
+}
+
+/// Waits for one permit.
+#[cold]
+pub(crate) fn wait_for_one<O: HasPermits, R>(
+    segment: &Segment<O>,
+    deadline: Deadline,
+    attempt: impl FnMut() -> Option<R>,
+) -> Option<R> {
+    let object = segment.object();
+    object.waiters().one.wait_until(deadline, attempt, || object.is_any_free(), || segment.look_after_peers())
+}
+
+/// Waits for several permits.
+#[cold]
+pub(crate) fn wait_for_many<O: HasPermits, R>(
+    segment: &Segment<O>,
+    deadline: Deadline,
+    attempt: impl FnMut() -> Option<R>,
+) -> Option<R> {
+    segment.object().waiters().many.wait_until(deadline, attempt, || false, || segment.look_after_peers())
+}
+
+/// A permit to be had.
+pub(crate) struct One<O: Object>(pub(crate) Arc<Segment<O>>);
+
+impl<O: HasPermits> Condition for One<O> {
+    fn event(&self) -> &EventCount {
+        &self.0.object().waiters().one
+    }
+
+    fn is_met(&self) -> bool {
+        self.0.object().is_any_free()
+    }
+
+    fn look_after_peers(&self) {
+        self.0.look_after_peers();
+    }
+}
+
+/// Permits to be had: nobody knows how many will do.
+#[cfg(all(feature = "async", not(loom)))]
+pub(crate) struct Many<O: Object>(pub(crate) Arc<Segment<O>>);
+
+#[cfg(all(feature = "async", not(loom)))]
+impl<O: HasPermits> Condition for Many<O> {
+    fn event(&self) -> &EventCount {
+        &self.0.object().waiters().many
+    }
+
+    fn is_met(&self) -> bool {
+        self.0.object().is_any_free()
+    }
+
+    fn is_for_all(&self) -> bool {
+        true
+    }
+
+    fn look_after_peers(&self) {
+        self.0.look_after_peers();
+    }
+}
+
 /// What came of an attempt, for those who would rather wait than be told that nothing is free.
 pub(crate) fn or_wait<R>(outcome: Result<R, TryAcquireError>) -> Option<Result<R, AcquireError>> {
     match outcome {
@@ -46,7 +115,7 @@ pub(crate) fn or_wait<R>(outcome: Result<R, TryAcquireError>) -> Option<Result<R
     }
 }
 
-/// The forms of acquiring, made of `$attempt`, which never blocks, `$wait`, which blocks until something succeeds or a deadline has passed, and `$watch`, which says what to wait for.
+/// The forms of acquiring, made of `$attempt`, which never blocks, `$wait`, which blocks until something succeeds or a deadline has passed, and `$watch`, which is what to wait for.
 macro_rules! acquire_forms {
     (
         ($($argument:ident: $type:ty)?) -> $permit:ty, $attempt:ident, $wait:ident, $watch:ident;
@@ -74,7 +143,7 @@ macro_rules! acquire_forms {
         pub fn $acquire(&self $(, $argument: $type)?) -> Result<$permit, AcquireError> {
             let mut attempt = || or_wait(self.$try_acquire($($argument)?));
             loop {
-                if let Some(outcome) = attempt().or_else(|| self.$wait(Deadline::NEVER, &mut attempt)) {
+                if let Some(outcome) = attempt().or_else(|| $wait(self.segment(), Deadline::NEVER, &mut attempt)) {
                     return outcome;
                 }
             }
@@ -86,7 +155,7 @@ macro_rules! acquire_forms {
         /// [`AcquireTimeoutError::Timeout`] if that was not possible in time; [`AcquireTimeoutError::TooMany`]; [`AcquireTimeoutError::Forked`].
         pub fn $acquire_timeout(&self $(, $argument: $type)?, timeout: Duration) -> Result<$permit, AcquireTimeoutError> {
             let mut attempt = || or_wait(self.$try_acquire($($argument)?));
-            let outcome = attempt().or_else(|| self.$wait(Deadline::after(timeout), &mut attempt));
+            let outcome = attempt().or_else(|| $wait(self.segment(), Deadline::after(timeout), &mut attempt));
             outcome.ok_or(AcquireTimeoutError::Timeout)?.map_err(AcquireTimeoutError::from)
         }
 
@@ -104,7 +173,7 @@ macro_rules! acquire_forms {
         #[doc = concat!("As [`", stringify!($acquire), "`](Self::", stringify!($acquire), ").")]
         #[cfg(all(feature = "async", not(loom)))]
         pub fn $acquire_async(&self $(, $argument: $type)?) -> impl Future<Output = Result<$permit, AcquireError>> + '_ {
-            crate::until(self, move |this| or_wait(this.$try_acquire($($argument)?)), |this| this.$watch())
+            crate::until(self, move |this| or_wait(this.$try_acquire($($argument)?)), |this| std::sync::Arc::new($watch(std::sync::Arc::clone(this.segment()))))
         }
     };
 }
