@@ -88,31 +88,54 @@ impl<T: Plain> ArrayObject<T> {
         first * size_of::<T>()..(first + count) * size_of::<T>()
     }
 
+    /// Whether each element is a number of whole words. (Else it may share words with others.)
+    const FILLS_WORDS: bool = size_of::<T>().is_multiple_of(WORD);
+
     /// Copies elements out, which are those bytes.
     #[inline]
     fn read(&self, bytes: Range<usize>, values: &mut [T]) {
-        let (head, rest) = values.as_mut_bytes().split_at_mut(before_whole_words(&bytes));
+        let target = values.as_mut_bytes();
+        if Self::FILLS_WORDS {
+            return self.read_words(bytes.start / WORD, target);
+        }
+        let (head, rest) = target.split_at_mut(before_whole_words(&bytes));
         let (whole, tail) = rest.split_at_mut(rest.len() / WORD * WORD);
         let (before, first, after) = places(&bytes, head.len(), whole.len());
         self.read_part(before, head);
-        for (word, bytes) in self.words[first..].iter().zip(whole.chunks_exact_mut(WORD)) {
-            // Relaxed, here and below: the gate orders it.
-            bytes.copy_from_slice(&word.load(Ordering::Relaxed).to_ne_bytes());
-        }
+        self.read_words(first, whole);
         self.read_part(after, tail);
     }
 
     /// Copies elements in, which are those bytes. The caller is the one writer.
     #[inline]
     fn write(&self, bytes: Range<usize>, values: &[T]) {
-        let (head, rest) = values.as_bytes().split_at(before_whole_words(&bytes));
+        let source = values.as_bytes();
+        if Self::FILLS_WORDS {
+            return self.write_words(bytes.start / WORD, source);
+        }
+        let (head, rest) = source.split_at(before_whole_words(&bytes));
         let (whole, tail) = rest.split_at(rest.len() / WORD * WORD);
         let (before, first, after) = places(&bytes, head.len(), whole.len());
         self.write_part(before, head);
-        for (word, bytes) in self.words[first..].iter().zip(whole.as_chunks().0) {
+        self.write_words(first, whole);
+        self.write_part(after, tail);
+    }
+
+    /// Copies whole words out, from number `first` on.
+    #[inline]
+    fn read_words(&self, first: usize, target: &mut [u8]) {
+        for (word, bytes) in self.words[first..].iter().zip(target.as_chunks_mut().0) {
+            // Relaxed, here and below: the gate orders it.
+            *bytes = word.load(Ordering::Relaxed).to_ne_bytes();
+        }
+    }
+
+    /// Copies whole words in, from number `first` on.
+    #[inline]
+    fn write_words(&self, first: usize, source: &[u8]) {
+        for (word, bytes) in self.words[first..].iter().zip(source.as_chunks().0) {
             word.store(u64::from_ne_bytes(*bytes), Ordering::Relaxed);
         }
-        self.write_part(after, tail);
     }
 
     /// Copies the part of a word out that begins at byte `at`.
