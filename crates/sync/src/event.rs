@@ -11,12 +11,10 @@
 
 use crate::error::{WaitError, WaitTimeoutError};
 use crate::handle::handle;
+use crate::sole::{Part, Sole};
 use crate::{Condition, Deadline, Error, EventCount, Watch};
 use shmkit_segment::primitive::{AtomicU32, Ordering};
-use shmkit_segment::{
-    At, Configuration, Line, Mapped, Memory, Object, Options, PeerId, Plan, Role, Segment, kind, shared,
-};
-use std::alloc::Layout;
+use shmkit_segment::{Configuration, Options, Role, Segment, kind, shared};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -35,36 +33,21 @@ shared! {
 const _: () = assert!(size_of::<Flag>() == 8);
 
 /// What is in the segment of an [`Event`]. Its configuration is `Configuration::default()`.
-pub struct EventObject(Mapped<Line<Flag>>);
+pub type EventObject = Sole<Flag>;
 
-impl Object for EventObject {
+impl Part for Flag {
     const KIND: u32 = kind(b"EVNT");
-    const HARDENED: bool = true;
-    type Parts = At<Line<Flag>>;
-
-    fn payload() -> Layout {
-        Layout::new::<()>()
-    }
-
-    fn plan(_: &Configuration, plan: &mut Plan) -> Result<Self::Parts, Error> {
-        plan.one()
-    }
-
-    fn attach(memory: &Memory, parts: &Self::Parts) -> Self {
-        Self(memory.one(*parts))
-    }
-
-    fn sweep(&self, _dead: PeerId, _reaper: PeerId) {}
+    type Payload = ();
 
     fn wake_all(&self) {
-        self.0.changed.rouse();
+        self.changed.rouse();
     }
 }
 
-impl EventObject {
+impl Flag {
     fn is_set(&self) -> bool {
         // Acquire pairs with the release in `set`.
-        self.0.word.load(Ordering::Acquire) & SET != 0
+        self.word.load(Ordering::Acquire) & SET != 0
     }
 }
 
@@ -128,7 +111,7 @@ impl Event {
         if self.segment().is_defunct() {
             return;
         }
-        let flag = &self.object().0;
+        let flag = self.object();
         let mut word = flag.word.load(Ordering::Relaxed);
         loop {
             let next = if word & SET == 0 { word.wrapping_add(GENERATION) | SET } else { word };
@@ -146,7 +129,7 @@ impl Event {
         if self.segment().is_defunct() {
             return;
         }
-        let flag = &self.object().0;
+        let flag = self.object();
         let mut word = flag.word.load(Ordering::Relaxed);
         // Acquire, as whoever clears it has seen it set; release hands on what its setters did to who reads the next word.
         while let Err(found) = flag.word.compare_exchange(word, word & !SET, Ordering::AcqRel, Ordering::Relaxed) {
@@ -188,7 +171,7 @@ impl Event {
         if self.segment().is_defunct() {
             return Err(WaitTimeoutError::Forked);
         }
-        let flag = &self.object().0;
+        let flag = self.object();
         // Acquire pairs with the release in `set`.
         let look = || flag.word.load(Ordering::Acquire);
         let first = look();
@@ -224,7 +207,7 @@ struct IsSet(Arc<Segment<EventObject>>);
 
 impl Condition for IsSet {
     fn event(&self) -> &EventCount {
-        &self.0.object().0.changed
+        &self.0.object().changed
     }
 
     fn is_met(&self) -> bool {

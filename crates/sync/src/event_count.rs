@@ -35,7 +35,7 @@
 //! about to is refused by the kernel and begins again with a first sleep. Nor is it needed when all are woken, for the same reason.
 //!
 //! Nothing in a memory model says how long a store takes, so there the fence is real, and the first sleep is a sleep like others: what
-//! `tests/loom.rs` explores is the protocol with fences. `models/eventcount.py` has the one with store buffers and time.
+//! `tests/loom` explores is the protocol with fences. `models/eventcount.py` has the one with store buffers and time.
 //!
 //! The notifier may find W gone, or lose its exchange, because another notifier came first and cleared it. That one wakes a
 //! sleeper, which sets W again *before* it looks at the condition. It will see what both notifiers did. But if only one sleeper was
@@ -57,7 +57,7 @@
 //!
 //! A notifier killed after its exchange has woken nobody; a sleeper killed after it was chosen has taken the wake with it. In both cases
 //! whoever reaps the dead process [rouses](EventCount::rouse) everyone, unconditionally. `models/eventcount.py` explores all of this with kills at every
-//! step, `tests/loom.rs` this very code with weak memory.
+//! step, `tests/loom` this very code with weak memory.
 //!
 //! A process that is stopped is not dead, and nobody rouses on its behalf. If it was chosen by a wake of one, it takes that wake-up with it, and CALLED stays until it goes on; the others come up by themselves
 //! when their nap ends, after 50 ms at most.

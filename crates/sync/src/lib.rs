@@ -73,6 +73,7 @@ mod raw_event;
 mod rw_lock;
 mod select;
 mod semaphore;
+mod sole;
 mod waiters;
 #[cfg(all(feature = "async", not(loom)))]
 mod watcher;

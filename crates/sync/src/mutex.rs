@@ -20,7 +20,7 @@
 //! or not the dead one had the lock.
 //!
 //! After the futex-based mutexes of Ulrich Drepper ("Futexes are tricky", 2011), with the waiters' flag in a word of its own: so unlocking is a store and a load, not a
-//! read-modify-write. `models/mutex.py` explores it with kills at every step, `tests/loom.rs` this code.
+//! read-modify-write. `models/mutex.py` explores it with kills at every step, `tests/loom` this code.
 //!
 //! Not fair: whoever comes at the right moment gets the lock. A waiter can be overtaken for ever in theory. There is no inheritance of priorities: a holder of low priority
 //! that is not scheduled keeps one of high priority waiting.
@@ -28,12 +28,10 @@
 use crate::error::{LockError, LockTimeoutError, TryLockError};
 use crate::handle::{handle, lock_forms};
 use crate::owner::{Copies, DIED, Draft, mark, sweep, take};
+use crate::sole::{Part, Sole};
 use crate::{Deadline, Error, EventCount};
 use shmkit_segment::primitive::AtomicU32;
-use shmkit_segment::{
-    At, Configuration, Line, Mapped, Memory, Object, Options, PeerId, Plain, Plan, Role, kind, shared,
-};
-use std::alloc::Layout;
+use shmkit_segment::{Configuration, Options, PeerId, Plain, Role, kind, shared};
 #[cfg(not(any(loom, feature = "portable")))]
 use std::mem::offset_of;
 use std::ops::{Deref, DerefMut};
@@ -54,31 +52,18 @@ const _: () = {
 };
 
 /// What is in the segment of a [`Mutex`]. Its configuration is `Configuration::default()`.
-pub struct MutexObject<T: Plain>(Mapped<Line<Guarded<T>>>);
+pub type MutexObject<T> = Sole<Guarded<T>>;
 
-impl<T: Plain> Object for MutexObject<T> {
+impl<T: Plain> Part for Guarded<T> {
     const KIND: u32 = kind(b"MUTX");
-    const HARDENED: bool = true;
-    type Parts = At<Line<Guarded<T>>>;
+    type Payload = T;
 
-    fn payload() -> Layout {
-        Layout::new::<T>()
-    }
-
-    fn plan(_: &Configuration, plan: &mut Plan) -> Result<Self::Parts, Error> {
-        plan.one()
-    }
-
-    fn attach(memory: &Memory, parts: &Self::Parts) -> Self {
-        Self(memory.one(*parts))
-    }
-
-    fn sweep(&self, dead: PeerId, _reaper: PeerId) {
-        sweep(&self.0.word, dead);
+    fn sweep(&self, dead: PeerId) {
+        sweep(&self.word, dead);
     }
 
     fn wake_all(&self) {
-        self.0.released.rouse();
+        self.released.rouse();
     }
 }
 
@@ -142,7 +127,7 @@ impl<T: Plain> Mutex<T> {
 
     #[inline]
     pub(crate) fn guarded(&self) -> &Guarded<T> {
-        &self.object().0
+        self.object()
     }
 
     lock_forms! {

@@ -16,12 +16,10 @@
 use crate::error::{WaitError, WaitTimeoutError};
 use crate::handle::handle;
 use crate::owner::mark;
+use crate::sole::{Part, Sole};
 use crate::{Deadline, Error, EventCount};
 use shmkit_segment::primitive::{AtomicU32, Ordering};
-use shmkit_segment::{
-    At, Configuration, Line, Mapped, Memory, Object, Options, PeerId, Plain, PlainCell, Plan, Role, kind, shared,
-};
-use std::alloc::Layout;
+use shmkit_segment::{Configuration, Options, PeerId, Plain, PlainCell, Role, kind, shared};
 use std::time::{Duration, Instant};
 
 const EMPTY: u32 = 0;
@@ -41,34 +39,21 @@ shared! {
 const _: () = assert!(std::mem::offset_of!(Once<u8>, value) == 8);
 
 /// What is in the segment of a [`OnceLock`]. Its configuration is `Configuration::default()`.
-pub struct OnceLockObject<T: Plain>(Mapped<Line<Once<T>>>);
+pub type OnceLockObject<T> = Sole<Once<T>>;
 
-impl<T: Plain> Object for OnceLockObject<T> {
+impl<T: Plain> Part for Once<T> {
     const KIND: u32 = kind(b"ONCE");
-    const HARDENED: bool = true;
-    type Parts = At<Line<Once<T>>>;
+    type Payload = T;
 
-    fn payload() -> Layout {
-        Layout::new::<T>()
-    }
-
-    fn plan(_: &Configuration, plan: &mut Plan) -> Result<Self::Parts, Error> {
-        plan.one()
-    }
-
-    fn attach(memory: &Memory, parts: &Self::Parts) -> Self {
-        Self(memory.one(*parts))
-    }
-
-    fn sweep(&self, dead: PeerId, _reaper: PeerId) {
-        let word = &self.0.word;
+    fn sweep(&self, dead: PeerId) {
+        let word = &self.word;
         if word.load(Ordering::Relaxed) == MAKING | mark(dead) {
             word.store(EMPTY, Ordering::Release);
         }
     }
 
     fn wake_all(&self) {
-        self.0.changed.rouse();
+        self.changed.rouse();
     }
 }
 
@@ -149,7 +134,7 @@ impl<T: Plain> OnceLock<T> {
     }
 
     fn once(&self) -> &Once<T> {
-        &self.object().0
+        self.object()
     }
 
     /// The value, if it has been made. A load, and a copy. `None` in a child made by `fork`.

@@ -4,11 +4,9 @@ use crate::error::{LockError, LockTimeoutError, TryLockError};
 use crate::gate::Gate;
 use crate::handle::{handle, lock_forms};
 use crate::owner::{Copies, DIED, Draft, read};
+use crate::sole::{Part, Sole};
 use crate::{Deadline, Error};
-use shmkit_segment::{
-    At, Configuration, Line, Mapped, Memory, Object, Options, PeerId, Plain, Plan, Role, kind, shared,
-};
-use std::alloc::Layout;
+use shmkit_segment::{Configuration, Options, PeerId, Plain, Role, kind, shared};
 use std::ops::{Deref, DerefMut};
 
 shared! {
@@ -23,31 +21,18 @@ shared! {
 const _: () = assert!(std::mem::offset_of!(Gated<u8>, copies) == size_of::<Gate>());
 
 /// What is in the segment of an [`RwLock`]. Its configuration is `Configuration::default()`.
-pub struct RwLockObject<T: Plain>(Mapped<Line<Gated<T>>>);
+pub type RwLockObject<T> = Sole<Gated<T>>;
 
-impl<T: Plain> Object for RwLockObject<T> {
+impl<T: Plain> Part for Gated<T> {
     const KIND: u32 = kind(b"RWLK");
-    const HARDENED: bool = true;
-    type Parts = At<Line<Gated<T>>>;
+    type Payload = T;
 
-    fn payload() -> Layout {
-        Layout::new::<T>()
-    }
-
-    fn plan(_: &Configuration, plan: &mut Plan) -> Result<Self::Parts, Error> {
-        plan.one()
-    }
-
-    fn attach(memory: &Memory, parts: &Self::Parts) -> Self {
-        Self(memory.one(*parts))
-    }
-
-    fn sweep(&self, dead: PeerId, _reaper: PeerId) {
-        self.0.gate.sweep(dead);
+    fn sweep(&self, dead: PeerId) {
+        self.gate.sweep(dead);
     }
 
     fn wake_all(&self) {
-        self.0.gate.wake_all();
+        self.gate.wake_all();
     }
 }
 
@@ -106,12 +91,12 @@ impl<T: Plain> RwLock<T> {
 
     fn holding(self, value: T) -> Self {
         // Nobody else is there yet: the copy that is current in a word of zero.
-        self.object().0.copies[0].write(value);
+        self.object().copies[0].write(value);
         self
     }
 
     fn gate(&self) -> &Gate {
-        &self.object().0.gate
+        &self.object().gate
     }
 
     lock_forms! {
@@ -146,12 +131,12 @@ impl<T: Plain> RwLock<T> {
 
     #[inline]
     fn hold_to_read(&self, word: u32) -> ReadGuard<'_, T> {
-        ReadGuard { lock: self, value: read(&self.object().0.copies, word), has_died: word & DIED != 0 }
+        ReadGuard { lock: self, value: read(&self.object().copies, word), has_died: word & DIED != 0 }
     }
 
     #[inline]
     fn hold_to_write(&self, word: u32) -> WriteGuard<'_, T> {
-        WriteGuard { lock: self, draft: Draft::new(&self.object().0.copies, word) }
+        WriteGuard { lock: self, draft: Draft::new(&self.object().copies, word) }
     }
 }
 
@@ -242,7 +227,7 @@ impl<T: Plain> Drop for WriteGuard<'_, T> {
         // A fork's copy of a guard is not the holder's.
         if !self.lock.segment().is_defunct() {
             let gate = self.lock.gate();
-            self.draft.commit(&self.lock.object().0.copies, gate.word());
+            self.draft.commit(&self.lock.object().copies, gate.word());
             gate.notify();
         }
     }
