@@ -27,14 +27,13 @@
 
 use crate::error::{LockError, LockTimeoutError, TryLockError};
 use crate::handle::{handle, lock_forms};
-use crate::owner::{Copies, DIED, Draft, mark, sweep, take};
+use crate::owner::{Copies, DIED, Draft, drafting, mark, sweep, take};
 use crate::sole::{Part, Sole};
 use crate::{Deadline, Error, EventCount};
 use shmkit_segment::primitive::AtomicU32;
 use shmkit_segment::{Configuration, Options, PeerId, Plain, Role, kind, shared};
 #[cfg(not(any(loom, feature = "portable")))]
 use std::mem::offset_of;
-use std::ops::{Deref, DerefMut};
 
 shared! {
     /// A lock, as it lies in memory: `word`, `released`, and two copies of the value.
@@ -166,34 +165,9 @@ impl<'a, T: Plain> MutexGuard<'a, T> {
     pub(crate) fn mutex(&self) -> &'a Mutex<T> {
         self.mutex
     }
-
-    /// Whether a holder was killed with the lock, and nobody has made it consistent since.
-    #[inline]
-    pub fn is_inconsistent(&self) -> bool {
-        self.draft.has_died()
-    }
-
-    /// Says that what the lock guards is in order again after a holder's death: those who lock it next are not told of that any more. Does nothing if none has died.
-    pub fn make_consistent(&mut self) {
-        self.draft.make_consistent();
-    }
 }
 
-impl<T: Plain> Deref for MutexGuard<'_, T> {
-    type Target = T;
-
-    #[inline]
-    fn deref(&self) -> &T {
-        self.draft.value()
-    }
-}
-
-impl<T: Plain> DerefMut for MutexGuard<'_, T> {
-    #[inline]
-    fn deref_mut(&mut self) -> &mut T {
-        self.draft.change()
-    }
-}
+drafting!(MutexGuard);
 
 impl<T: Plain> Drop for MutexGuard<'_, T> {
     #[inline]
@@ -205,11 +179,5 @@ impl<T: Plain> Drop for MutexGuard<'_, T> {
         let guarded = self.mutex.guarded();
         self.draft.commit(&guarded.copies, &guarded.word);
         guarded.released.notify_one();
-    }
-}
-
-impl<T: Plain + std::fmt::Debug> std::fmt::Debug for MutexGuard<'_, T> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        (**self).fmt(f)
     }
 }

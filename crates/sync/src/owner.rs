@@ -115,3 +115,45 @@ impl<T: Plain> Draft<T> {
         word.store(next, Ordering::Release);
     }
 }
+
+/// What guards have in common that hold a [`Draft`], as `draft`.
+macro_rules! drafting {
+    ($guard:ident) => {
+        impl<T: Plain> $guard<'_, T> {
+            /// Whether somebody was killed with the lock while it could change the value, and nobody has made it consistent since.
+            #[inline]
+            pub fn is_inconsistent(&self) -> bool {
+                self.draft.has_died()
+            }
+
+            /// Says that what the lock guards is in order again after such a death: those who lock it next are not told of that any more. Does nothing if nobody has died.
+            pub fn make_consistent(&mut self) {
+                self.draft.make_consistent();
+            }
+        }
+
+        impl<T: Plain> std::ops::Deref for $guard<'_, T> {
+            type Target = T;
+
+            #[inline]
+            fn deref(&self) -> &T {
+                self.draft.value()
+            }
+        }
+
+        impl<T: Plain> std::ops::DerefMut for $guard<'_, T> {
+            #[inline]
+            fn deref_mut(&mut self) -> &mut T {
+                self.draft.change()
+            }
+        }
+
+        impl<T: Plain + std::fmt::Debug> std::fmt::Debug for $guard<'_, T> {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                (**self).fmt(f)
+            }
+        }
+    };
+}
+
+pub(crate) use drafting;

@@ -3,11 +3,11 @@
 use crate::error::{LockError, LockTimeoutError, TryLockError};
 use crate::gate::Gate;
 use crate::handle::{handle, lock_forms};
-use crate::owner::{Copies, DIED, Draft, read};
+use crate::owner::{Copies, DIED, Draft, drafting, read};
 use crate::sole::{Part, Sole};
 use crate::{Deadline, Error};
 use shmkit_segment::{Configuration, Options, PeerId, Plain, Role, kind, shared};
-use std::ops::{Deref, DerefMut};
+use std::ops::Deref;
 
 shared! {
     /// A lock for readers and writers, as it lies in memory: the gate, and two copies of the value.
@@ -192,34 +192,7 @@ pub struct WriteGuard<'a, T: Plain> {
     draft: Draft<T>,
 }
 
-impl<T: Plain> WriteGuard<'_, T> {
-    /// Whether a writer was killed with the lock, and no other has made it consistent since.
-    #[inline]
-    pub fn is_inconsistent(&self) -> bool {
-        self.draft.has_died()
-    }
-
-    /// Says that what the lock guards is in order again after a writer's death: those who lock it next are not told of that any more. Does nothing if none has died.
-    pub fn make_consistent(&mut self) {
-        self.draft.make_consistent();
-    }
-}
-
-impl<T: Plain> Deref for WriteGuard<'_, T> {
-    type Target = T;
-
-    #[inline]
-    fn deref(&self) -> &T {
-        self.draft.value()
-    }
-}
-
-impl<T: Plain> DerefMut for WriteGuard<'_, T> {
-    #[inline]
-    fn deref_mut(&mut self) -> &mut T {
-        self.draft.change()
-    }
-}
+drafting!(WriteGuard);
 
 impl<T: Plain> Drop for WriteGuard<'_, T> {
     #[inline]
@@ -230,11 +203,5 @@ impl<T: Plain> Drop for WriteGuard<'_, T> {
             self.draft.commit(&self.lock.object().copies, gate.word());
             gate.notify();
         }
-    }
-}
-
-impl<T: Plain + std::fmt::Debug> std::fmt::Debug for WriteGuard<'_, T> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        (**self).fmt(f)
     }
 }
