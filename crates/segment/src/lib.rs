@@ -55,7 +55,7 @@
 //!
 //! # Guarantees
 //!
-//! - Memory is allocated in full at creation: a full disk or memory limit is an [`Error`] there and never a signal later.
+//! - Memory is allocated in full at creation (or on request, what is [spare](Plan::spare)): a full disk or memory limit is an [`Error`] there and never a signal later.
 //! - A descriptor is checked before it is mapped, a header before it is believed; nothing read from shared memory is used as a pointer
 //!   or an unchecked length.
 //! - Nothing is left behind: anonymous segments go with their last process, however it ends. A named one is whole or not there, whenever its
@@ -75,6 +75,7 @@
 
 #![deny(unsafe_code)]
 
+mod bytes;
 mod cells;
 mod copy;
 pub mod crash;
@@ -112,6 +113,7 @@ mod raw;
 #[cfg(not(loom))]
 mod socket;
 
+pub use bytes::Bytes;
 #[doc(hidden)]
 pub use cells::checked_default;
 pub use cells::{Line, Shared};
@@ -127,7 +129,7 @@ pub use object::{Configuration, Object, kind};
 pub use options::{DEFAULT_PEERS, Options};
 pub use peers::{Peer, PeerId};
 pub use plain::{Plain, PlainCell};
-pub use plan::{At, AtBlocks, AtRing, AtSlice, Plan};
+pub use plan::{At, AtBlocks, AtBytes, AtRing, AtSlice, Plan};
 #[cfg(not(loom))]
 pub use raw::{Liveness, Raw};
 pub use role::{ROLES, Role, Side, Sides};

@@ -6,8 +6,8 @@
 
 #![allow(unsafe_code)]
 
-use crate::plan::{At, AtBlocks, AtRing, AtSlice, Place, Plan};
-use crate::{Error, Shared, copy};
+use crate::plan::{At, AtBlocks, AtBytes, AtRing, AtSlice, Place, Plan};
+use crate::{Bytes, Error, Shared, copy};
 use std::ops::Deref;
 use std::ptr::NonNull;
 use std::sync::Arc;
@@ -152,10 +152,8 @@ impl Memory {
     /// A view of blocks of bytes.
     #[must_use]
     pub fn blocks(&self, at: AtBlocks) -> Blocks {
-        self.check(at.offset, at.stride * at.count);
         Blocks {
-            // SAFETY: `check` found the range to lie within the memory.
-            first: unsafe { self.0.base.add(at.offset) },
+            first: self.range(at.offset, at.stride * at.count),
             count: at.count,
             size: at.size,
             stride: at.stride,
@@ -165,10 +163,21 @@ impl Memory {
         }
     }
 
-    fn resolve<T: Shared>(&self, place: &Place<T>) -> NonNull<T> {
-        self.check(place.offset, size_of::<T>() * place.count);
+    /// A view of bytes that are copied in and out, whatever others do meanwhile.
+    #[must_use]
+    pub fn bytes(&self, at: AtBytes) -> Bytes {
+        Bytes::new(self, at)
+    }
+
+    /// The address of `bytes` bytes from `offset` on.
+    pub(crate) fn range(&self, offset: usize, bytes: usize) -> NonNull<u8> {
+        self.check(offset, bytes);
         // SAFETY: `check` found the range to lie within the memory.
-        let cell = unsafe { self.0.base.add(place.offset) }.cast::<T>();
+        unsafe { self.0.base.add(offset) }
+    }
+
+    fn resolve<T: Shared>(&self, place: &Place<T>) -> NonNull<T> {
+        let cell = self.range(place.offset, size_of::<T>() * place.count).cast::<T>();
         assert!(cell.is_aligned(), "a plan aligns every part");
         cell
     }

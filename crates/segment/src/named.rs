@@ -197,7 +197,7 @@ impl Named {
         let layout = Layout::<O>::new(&configuration, self.options.peers)?;
         let length = layout.plan.length();
         let data = Arc::new(sys::unnamed_file(path, self.mode)?);
-        sys::allocate(&data, length)?;
+        sys::provide(&data, &layout.plan)?;
         let memory = Memory::shared(&data, length, self.options.advice())?;
         let life = Life::lock(LockFile::reopen(data.as_fd())?, 0);
         let advice = self.options.advice();

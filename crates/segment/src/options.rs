@@ -99,7 +99,7 @@ impl Options {
     pub fn anonymous<O: Object>(self, configuration: Configuration) -> Result<Arc<Segment<O>>, Error> {
         use std::os::fd::AsFd;
         let layout = Layout::<O>::new(&configuration, self.peers)?;
-        let (data, length) = crate::sys::sealed_memory(layout.plan.length(), self.huge_pages)?;
+        let (data, length) = crate::sys::sealed_memory(&layout.plan, self.huge_pages)?;
         let memory = Memory::shared(&data, length, self.advice())?;
         let life = Life::lock(crate::fork::LockFile::reopen(data.as_fd())?, 0);
         Opened::found(memory, layout, configuration, self.advice(), Some(Arc::new(data))).settle(life)

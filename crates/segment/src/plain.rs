@@ -36,6 +36,7 @@ pub use modelled::PlainCell;
 #[cfg(not(loom))]
 mod in_memory {
     use super::{Plain, crash};
+    use crate::copy::{copy_in, copy_out};
     use std::cell::UnsafeCell;
     use std::mem::{MaybeUninit, size_of};
     use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
@@ -101,10 +102,8 @@ mod in_memory {
             assert_eq!(cells.len(), values.len(), "there is a cell for each value");
             if Self::IS_DENSE {
                 crash::site("write values");
-                let words = cells.len() * Self::WORDS;
-                // SAFETY: cells lie as densely as the values, word for word, and are accessed by words that are written as a whole; `values` is this
-                // process's own, and `T: IntoBytes` has no uninitialised bytes.
-                unsafe { copy_words(values.as_ptr().cast(), cells.as_ptr().cast_mut().cast(), words) };
+                // SAFETY: cells lie as densely as the values, word for word; `values` is this process's own, and `T: IntoBytes` has no uninitialised bytes.
+                unsafe { copy_in(values.as_ptr().cast(), cells.as_ptr().cast_mut().cast(), size_of_val(values)) };
             } else {
                 cells.iter().zip(values).for_each(|(cell, value)| cell.write(*value));
             }
@@ -120,9 +119,8 @@ mod in_memory {
             assert_eq!(cells.len(), values.len(), "there is a cell for each value");
             if Self::IS_DENSE {
                 crash::site("read values");
-                let words = cells.len() * Self::WORDS;
                 // SAFETY: as above; any bytes are a `T: FromBytes`.
-                unsafe { copy_words(cells.as_ptr().cast(), values.as_mut_ptr().cast(), words) };
+                unsafe { copy_out(cells.as_ptr().cast(), values.as_mut_ptr().cast(), size_of_val(values)) };
             } else {
                 cells.iter().zip(values).for_each(|(cell, value)| *value = cell.read());
             }
@@ -150,78 +148,6 @@ mod in_memory {
     impl<T: Plain> Default for PlainCell<T> {
         fn default() -> Self {
             Self(UnsafeCell::new(T::new_zeroed()))
-        }
-    }
-
-    /// Copies words as relaxed atomic loads and stores of each would, one or several at a time.
-    ///
-    /// Several, because a processor can have only so many stores under way: with those of eight bytes, lines that must come from another core come one
-    /// after the other. The compiler may not join atomic accesses, so where it pays this is written in assembly. Nothing relies on a word
-    /// not being torn: values are read when an index says that they are whole, and any bytes at all are a value of a plain type.
-    ///
-    /// # Safety
-    /// So many words can be read at `source` and written at `target`, which do not overlap; one of them is aligned to eight bytes and made of
-    /// cells, the other one this thread's own.
-    #[inline]
-    #[cfg(target_arch = "x86_64")]
-    unsafe fn copy_words(mut source: *const u64, mut target: *mut u64, mut words: usize) {
-        while words >= 8 {
-            // SAFETY: eight words are left. Only the registers named are changed, and the memory at `target`.
-            unsafe {
-                std::arch::asm!(
-                    "movups {a}, [{source}]",
-                    "movups {b}, [{source} + 16]",
-                    "movups {c}, [{source} + 32]",
-                    "movups {d}, [{source} + 48]",
-                    "movups [{target}], {a}",
-                    "movups [{target} + 16], {b}",
-                    "movups [{target} + 32], {c}",
-                    "movups [{target} + 48], {d}",
-                    source = in(reg) source,
-                    target = in(reg) target,
-                    a = out(xmm_reg) _,
-                    b = out(xmm_reg) _,
-                    c = out(xmm_reg) _,
-                    d = out(xmm_reg) _,
-                    options(nostack, preserves_flags)
-                );
-            }
-            (source, target) = (source.wrapping_add(8), target.wrapping_add(8));
-            words -= 8;
-        }
-        for _ in 0..words {
-            // SAFETY: a word is left. Only the register named is changed, and the memory at `target`.
-            unsafe {
-                std::arch::asm!(
-                    "mov {word}, [{source}]",
-                    "mov [{target}], {word}",
-                    source = in(reg) source,
-                    target = in(reg) target,
-                    word = out(reg) _,
-                    options(nostack, preserves_flags)
-                );
-            }
-            (source, target) = (source.wrapping_add(1), target.wrapping_add(1));
-        }
-    }
-
-    /// As above, word by word.
-    ///
-    /// # Safety
-    /// As above.
-    #[inline]
-    #[cfg(not(target_arch = "x86_64"))]
-    unsafe fn copy_words(source: *const u64, target: *mut u64, words: usize) {
-        for word in 0..words {
-            let (source, target) = (source.wrapping_add(word), target.wrapping_add(word));
-            // Which of the two is shared is not known here, and this thread's own need not be aligned, so bytes are what both can do.
-            for byte in 0..8 {
-                // SAFETY: within the words, as the caller vouches.
-                let source = unsafe { AtomicU8::from_ptr(source.cast_mut().cast::<u8>().wrapping_add(byte)) };
-                // SAFETY: as above.
-                let target = unsafe { AtomicU8::from_ptr(target.cast::<u8>().wrapping_add(byte)) };
-                target.store(source.load(Ordering::Relaxed), Ordering::Relaxed);
-            }
         }
     }
 }

@@ -9,6 +9,8 @@ use std::marker::PhantomData;
 #[derive(Clone, Debug, Default)]
 pub struct Plan {
     length: usize,
+    /// Where what is allotted only on request begins.
+    spare: Option<usize>,
     #[cfg(loom)]
     pub(crate) cells: Vec<crate::memory::LoomCells>,
 }
@@ -31,6 +33,37 @@ pub struct AtBlocks {
     pub(crate) stride: usize,
     #[cfg(loom)]
     pub(crate) guards: AtSlice<crate::PlainCell<u8>>,
+}
+
+/// The place of bytes that start on a 64-byte boundary.
+#[derive(Clone, Copy, Debug)]
+pub struct AtBytes {
+    pub(crate) offset: usize,
+    pub(crate) length: usize,
+    #[cfg(loom)]
+    pub(crate) cells: AtSlice<crate::PlainCell<u8>>,
+}
+
+impl AtBytes {
+    /// The place of `length` of these bytes, from `offset` on.
+    ///
+    /// # Panics
+    /// If there are not so many from there.
+    #[must_use]
+    pub fn part(self, offset: usize, length: usize) -> Self {
+        let end = offset.checked_add(length).filter(|&end| end <= self.length);
+        assert!(end.is_some(), "there are no {length} bytes from {offset} on among {}", self.length);
+        Self {
+            offset: self.offset + offset,
+            length,
+            #[cfg(loom)]
+            cells: AtSlice(Place {
+                offset: self.cells.0.offset + offset * size_of::<crate::PlainCell<u8>>(),
+                count: length,
+                _type: PhantomData,
+            }),
+        }
+    }
 }
 
 pub(crate) struct Place<T> {
@@ -58,8 +91,8 @@ impl<T> std::fmt::Debug for AtSlice<T> {
 }
 
 impl Plan {
-    /// Blocks of bytes start on such a boundary, so that copies between them and the usual buffers are fast.
-    const BLOCK_ALIGN: usize = 64;
+    /// Bytes start on such a boundary, so that copies between them and the usual buffers are fast.
+    const BYTES_ALIGN: usize = 64;
 
     /// An empty plan.
     #[must_use]
@@ -71,6 +104,11 @@ impl Plan {
     #[must_use]
     pub fn length(&self) -> usize {
         self.length
+    }
+
+    /// How many of them, from the first on, are allotted when the segment is created.
+    pub(crate) fn allotted(&self) -> usize {
+        self.spare.unwrap_or(self.length)
     }
 
     /// One `T`.
@@ -105,9 +143,9 @@ impl Plan {
     /// # Errors
     /// [`Error::Geometry`] if the whole would not fit into an address space.
     pub fn blocks(&mut self, count: usize, size: usize) -> Result<AtBlocks, Error> {
-        let stride = size.checked_next_multiple_of(Self::BLOCK_ALIGN).ok_or(TOO_LARGE)?;
+        let stride = size.checked_next_multiple_of(Self::BYTES_ALIGN).ok_or(TOO_LARGE)?;
         let bytes = stride.checked_mul(count).ok_or(TOO_LARGE)?;
-        let layout = Layout::from_size_align(bytes, Self::BLOCK_ALIGN).map_err(|_| TOO_LARGE)?;
+        let layout = Layout::from_size_align(bytes, Self::BYTES_ALIGN).map_err(|_| TOO_LARGE)?;
         let offset = self.reserve(layout)?;
         #[cfg(loom)]
         let guards = self.slice(count)?;
@@ -119,6 +157,32 @@ impl Plan {
             #[cfg(loom)]
             guards,
         })
+    }
+
+    /// `length` bytes, one after the other.
+    ///
+    /// # Errors
+    /// [`Error::Geometry`] if the whole would not fit into an address space.
+    pub fn bytes(&mut self, length: usize) -> Result<AtBytes, Error> {
+        let layout = Layout::from_size_align(length, Self::BYTES_ALIGN).map_err(|_| TOO_LARGE)?;
+        let offset = self.reserve(layout)?;
+        Ok(AtBytes {
+            offset,
+            length,
+            #[cfg(loom)]
+            cells: self.slice(length)?,
+        })
+    }
+
+    /// As [`bytes`](Self::bytes), for which memory is allotted only [on request](crate::Segment::allot). They come last in a segment.
+    ///
+    /// # Errors
+    /// As [`bytes`](Self::bytes).
+    pub fn spare(&mut self, length: usize) -> Result<AtBytes, Error> {
+        let start = self.length;
+        let bytes = self.bytes(length)?;
+        self.spare.get_or_insert(start);
+        Ok(bytes)
     }
 
     fn place<T: Shared>(&mut self, count: usize) -> Result<Place<T>, Error> {
@@ -160,12 +224,22 @@ mod tests {
     }
 
     #[test]
+    fn spare_bytes_are_not_allotted() {
+        let mut plan = Plan::new();
+        plan.bytes(100).unwrap();
+        assert_eq!((plan.length(), plan.allotted()), (100, 100));
+        let spare = plan.spare(1_000).unwrap();
+        assert_eq!((spare.offset, plan.length(), plan.allotted()), (128, 1_128, 100));
+    }
+
+    #[test]
     fn sizes_that_overflow_are_errors() {
         for count in [usize::MAX, usize::MAX / 8, 1 << 62] {
             assert!(Plan::new().slice::<AtomicU64>(count).is_err());
         }
         assert!(Plan::new().blocks(usize::MAX / 64, 65).is_err());
         assert!(Plan::new().blocks(1, usize::MAX).is_err());
+        assert!(Plan::new().bytes(usize::MAX).is_err());
         assert!(Plan::new().ring::<AtomicU64>(3).is_err());
         assert!(Plan::new().ring::<AtomicU64>(0).is_err());
     }

@@ -9,7 +9,7 @@ use crate::life::Life;
 use crate::peers::{Departure, LIVE, find_place};
 use crate::primitive::Ordering;
 use crate::role::Role;
-use crate::{Configuration, Error, Mapped, MappedSlice, Memory, Object, PeerId, sys};
+use crate::{AtBytes, Configuration, Error, Mapped, MappedSlice, Memory, Object, PeerId, sys};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Mutex};
 
@@ -212,6 +212,20 @@ impl<O: Object> Segment<O> {
     /// Bytes of the whole segment: header, peers and object.
     pub fn length(&self) -> usize {
         self.memory.length()
+    }
+
+    /// Allots memory for [spare](crate::Plan::spare) bytes, after which they can be touched. Idempotent.
+    ///
+    /// Costs a system call, and time for each page; nothing where memory is not of a file.
+    ///
+    /// # Errors
+    /// [`Error::NoSpace`] if it cannot be had; [`Error::Forked`].
+    pub fn allot(&self, spare: AtBytes) -> Result<(), Error> {
+        self.check_not_forked()?;
+        match &self.data {
+            Some(data) => sys::allot(data.as_fd(), spare.offset, spare.length),
+            None => Ok(()),
+        }
     }
 
     /// The segment's file, if it has one: a sealed memory file, or the one that its name stands for.

@@ -3,7 +3,7 @@
 #![allow(unsafe_code)]
 
 use crate::header::{Identity, MAGIC, Start};
-use crate::{Error, crash};
+use crate::{Error, Plan, crash};
 use rustix::fs::{AtFlags, CWD, FallocateFlags, FileType, MemfdFlags, Mode, OFlags, SealFlags, Stat};
 use rustix::io::Errno;
 use std::fs::File;
@@ -17,11 +17,11 @@ const SEALS: SealFlags = SealFlags::SHRINK.union(SealFlags::GROW).union(SealFlag
 /// What all that opens a descriptor needs.
 pub(crate) const OPEN_FILES: &str = "check the limit on open files (ulimit -n) and that /proc is mounted";
 
-/// A memory file of at least `length` bytes, all of them allocated now, that can neither shrink nor grow, and its length.
+/// A memory file of at least as many bytes as are planned, that can neither shrink nor grow, and its length. What is not spare is allotted now.
 ///
 /// Of reserved huge pages if `huge` and there are enough; its length is a multiple of their size then.
-pub(crate) fn sealed_memory(length: usize, huge: bool) -> Result<(OwnedFd, usize), Error> {
-    if huge && let Some(memory) = huge_memory(length) {
+pub(crate) fn sealed_memory(plan: &Plan, huge: bool) -> Result<(OwnedFd, usize), Error> {
+    if huge && let Some(memory) = huge_memory(plan.length()) {
         return Ok(memory);
     }
     let file = memory_file(MemfdFlags::NOEXEC_SEAL)
@@ -31,9 +31,9 @@ pub(crate) fn sealed_memory(length: usize, huge: bool) -> Result<(OwnedFd, usize
             other => Err(other),
         })
         .map_err(|cause| Error::system("create a memory file", OPEN_FILES, cause))?;
-    allocate(&file, length)?;
+    provide(&file, plan)?;
     seal(&file)?;
-    Ok((file, length))
+    Ok((file, plan.length()))
 }
 
 fn huge_memory(length: usize) -> Option<(OwnedFd, usize)> {
@@ -64,20 +64,39 @@ pub(crate) fn check_file_limit(length: usize) -> Result<(), Error> {
     Ok(())
 }
 
+/// Makes an empty file as long as planned, and allots what is not spare.
+pub(crate) fn provide(file: &OwnedFd, plan: &Plan) -> Result<(), Error> {
+    let length = plan.length();
+    allocate(file, plan.allotted())?;
+    if length > plan.allotted() {
+        check_file_limit(length)?;
+        crash::site("ftruncate");
+        rustix::fs::ftruncate(file, length as u64)
+            .map_err(|cause| Error::NoSpace { bytes: length, source: cause.into() })?;
+    }
+    Ok(())
+}
+
 /// Allots `length` bytes to an empty file.
 pub(crate) fn allocate(file: &OwnedFd, length: usize) -> Result<(), Error> {
     check_file_limit(length)?;
+    allot(file.as_fd(), 0, length)
+}
+
+/// Allots `length` bytes from `offset` on to a file.
+pub(crate) fn allot(file: BorrowedFd<'_>, offset: usize, length: usize) -> Result<(), Error> {
     crash::site("fallocate");
-    rustix::io::retry_on_intr(|| rustix::fs::fallocate(file, FallocateFlags::empty(), 0, length as u64)).map_err(
-        |cause| match cause {
+    let (from, count) = (offset as u64, length as u64);
+    rustix::io::retry_on_intr(|| rustix::fs::fallocate(file, FallocateFlags::empty(), from, count)).map_err(|cause| {
+        match cause {
             Errno::OPNOTSUPP | Errno::NOSYS => Error::system(
                 "allocate a segment",
                 "use a file system that can allot space to files (tmpfs, ext4, xfs, btrfs)",
                 cause,
             ),
             _ => Error::NoSpace { bytes: length, source: cause.into() },
-        },
-    )
+        }
+    })
 }
 
 /// In multiples of how many bytes memory is allotted to a file.

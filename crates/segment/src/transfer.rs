@@ -24,12 +24,12 @@ use std::sync::Arc;
 use std::thread::LocalKey;
 
 /// Who is at the other end.
-#[derive(Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) enum Reach {
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Reach {
     /// A process that runs this same program.
     #[default]
     Family,
-    /// Anybody.
+    /// Any program. Handles must be of objects that are [hardened](Object::HARDENED).
     Stranger,
 }
 
@@ -37,6 +37,14 @@ const HARDENED_ONLY: Error = Error::NotTransferable(
     "this handle gives references into shared memory, so it can be shared only with processes that run this same program, \
      as an argument or a result of a spawned function",
 );
+
+const NOT_SENDING: Error = Error::NotTransferable(
+    "a handle can only be serialised as an argument or a result of a spawned function or as part of a message, not by an ordinary serialiser",
+);
+const NOT_RECEIVING: Error = Error::NotTransferable(
+    "a handle can only be deserialised as an argument or a result of a spawned function or as part of a message",
+);
+const MISSING: Error = Error::Corrupt("a handle arrived without its descriptors");
 
 #[derive(Default)]
 struct Outgoing {
@@ -94,7 +102,11 @@ pub fn sending<R>(serialise: impl FnOnce() -> R) -> (R, Result<Vec<OwnedFd>, Err
     sending_to(Reach::Family, serialise)
 }
 
-pub(crate) fn sending_to<R>(reach: Reach, serialise: impl FnOnce() -> R) -> (R, Result<Vec<OwnedFd>, Error>) {
+/// As [`sending`], for whoever is at the other end.
+///
+/// # Errors
+/// As [`sending`].
+pub fn sending_to<R>(reach: Reach, serialise: impl FnOnce() -> R) -> (R, Result<Vec<OwnedFd>, Error>) {
     let scope = Scope::enter(&OUTGOING, Outgoing { reach, ..Outgoing::default() });
     let result = serialise();
     let outgoing = scope.leave();
@@ -111,7 +123,11 @@ pub fn receiving<R>(descriptors: Vec<OwnedFd>, deserialise: impl FnOnce() -> R) 
     receiving_from(Reach::Family, descriptors, deserialise)
 }
 
-pub(crate) fn receiving_from<R>(
+/// As [`receiving`], from whoever is at the other end.
+///
+/// # Errors
+/// As [`receiving`].
+pub fn receiving_from<R>(
     reach: Reach,
     descriptors: Vec<OwnedFd>,
     deserialise: impl FnOnce() -> R,
@@ -127,9 +143,7 @@ type Reference = (u32, u16, u8);
 
 fn enclose<O: Object>(role: &Role<O>) -> Result<Reference, Error> {
     OUTGOING.with_borrow_mut(|outgoing| {
-        let outgoing = outgoing.as_mut().ok_or(Error::NotTransferable(
-            "a handle can only be serialised as an argument or a result of a spawned function or by `transfer::send`, not by an ordinary serialiser",
-        ))?;
+        let outgoing = outgoing.as_mut().ok_or(NOT_SENDING)?;
         if role.segment().is_defunct() {
             return Err(Error::Forked);
         }
@@ -158,14 +172,11 @@ fn enclose<O: Object>(role: &Role<O>) -> Result<Reference, Error> {
 }
 
 fn open<O: Object>((first, peer, role): Reference) -> Result<Role<O>, Error> {
-    const MISSING: Error = Error::Corrupt("a handle arrived without its descriptors");
     if usize::from(role) >= ROLES {
         return Err(Error::Corrupt("a handle arrived with a role that does not exist"));
     }
     INCOMING.with_borrow_mut(|incoming| {
-        let incoming = incoming.as_mut().ok_or(Error::NotTransferable(
-            "a handle can only be deserialised as an argument or a result of a spawned function",
-        ))?;
+        let incoming = incoming.as_mut().ok_or(NOT_RECEIVING)?;
         let size = match incoming.reach {
             Reach::Family => Size::Trusted,
             Reach::Stranger if O::HARDENED => Size::Sealed,
@@ -189,31 +200,70 @@ fn open<O: Object>((first, peer, role): Reference) -> Result<Role<O>, Error> {
     })
 }
 
+/// What a serialiser is told when a handle made of others cannot be sent because of `error`, which [`sending`] keeps and gives.
+pub fn refused<S: Serializer>(error: Error) -> S::Error {
+    let told = S::Error::custom(&error);
+    OUTGOING.with_borrow_mut(|outgoing| {
+        if let Some(outgoing) = outgoing {
+            outgoing.failure.get_or_insert(error);
+        }
+    });
+    told
+}
+
+/// What the deserialiser is told of `error`, which [`receiving`] keeps.
+fn not_received<'de, D: Deserializer<'de>>(error: Error) -> D::Error {
+    let told = D::Error::custom(&error);
+    INCOMING.with_borrow_mut(|incoming| {
+        if let Some(incoming) = incoming {
+            incoming.failure.get_or_insert(error);
+        }
+    });
+    told
+}
+
 impl<O: Object> Serialize for Role<O> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let reference = enclose(self).map_err(|error| {
-            let told = S::Error::custom(&error);
-            OUTGOING.with_borrow_mut(|outgoing| {
-                if let Some(outgoing) = outgoing {
-                    outgoing.failure.get_or_insert(error);
-                }
-            });
-            told
-        })?;
-        reference.serialize(serializer)
+        enclose(self).map_err(|error| refused::<S>(error))?.serialize(serializer)
     }
 }
 
 impl<'de, O: Object> Deserialize<'de> for Role<O> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        open(Reference::deserialize(deserializer)?).map_err(|error| {
-            let told = D::Error::custom(&error);
-            INCOMING.with_borrow_mut(|incoming| {
-                if let Some(incoming) = incoming {
-                    incoming.failure.get_or_insert(error);
-                }
-            });
-            told
-        })
+        open(Reference::deserialize(deserializer)?).map_err(|error| not_received::<D>(error))
+    }
+}
+
+/// An open file, pipe or socket that can be an argument or a result of a spawned function, or part of a message. It is duplicated: the one left behind stays open.
+///
+/// Serialising it is an error wherever serialising a handle is one.
+#[derive(Debug)]
+pub struct Descriptor(pub OwnedFd);
+
+impl<T: Into<OwnedFd>> From<T> for Descriptor {
+    fn from(descriptor: T) -> Self {
+        Self(descriptor.into())
+    }
+}
+
+impl Serialize for Descriptor {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let place = OUTGOING.with_borrow_mut(|outgoing| {
+            let outgoing = outgoing.as_mut().ok_or(NOT_SENDING)?;
+            outgoing.descriptors.push(crate::sys::duplicate(&self.0)?);
+            Ok(outgoing.descriptors.len() as u32 - 1)
+        });
+        place.map_err(|error| refused::<S>(error))?.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Descriptor {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let place = u32::deserialize(deserializer)?;
+        let descriptor = INCOMING.with_borrow_mut(|incoming| {
+            let incoming = incoming.as_mut().ok_or(NOT_RECEIVING)?;
+            incoming.descriptors.get_mut(place as usize).and_then(Option::take).ok_or(MISSING)
+        });
+        descriptor.map(Self).map_err(|error| not_received::<D>(error))
     }
 }

@@ -210,6 +210,18 @@ impl EventCount {
         wait_for_any(&mut [Armed::new(self)], deadline, attempt, |_| more(), idle)
     }
 
+    /// As [`wait_until`](Self::wait_until), for what any of several event counts is notified of. Either there is one waiter of each, or it is notified by [`notify_all`](Self::notify_all).
+    ///
+    /// To sleep on more than one costs a compare-exchange for each, and a system call (`futex_waitv`, from Linux 5.16 on; before that, a look every millisecond).
+    pub fn wait_any<R, const N: usize>(
+        events: [&Self; N],
+        deadline: Deadline,
+        attempt: impl FnMut() -> Option<R>,
+        idle: impl FnMut(),
+    ) -> Option<R> {
+        wait_for_any(&mut events.map(Armed::new), deadline, attempt, |_| false, idle)
+    }
+
     /// The word, for who sleeps on behalf of others.
     #[cfg(feature = "async")]
     pub(crate) fn futex(&self) -> &Futex {
