@@ -119,6 +119,15 @@ fn pair<T: Trust>(segment: Arc<Segment<Duplex<T>>>) -> Result<(Connection<T>, Co
     Ok((Connection::of(segment.role(0), one, false)?, Connection::of(segment.role(1), other, false)?))
 }
 
+/// An end of a connection whose descriptors go through `socket`.
+#[cfg(not(loom))]
+pub(crate) fn pair_end<T: Trust>(
+    role: Role<Duplex<T>>,
+    socket: std::os::unix::net::UnixStream,
+) -> Result<Connection<T>, Error> {
+    Connection::of(role, socket.into(), false)
+}
+
 /// One end of a connection, for messages both ways. There are two. Passing it to another process moves it.
 ///
 /// ```
@@ -270,8 +279,15 @@ impl<T: Trust> Connection<T> {
     ) -> Result<(), SendError> {
         let (encoded, descriptors) = encode::<T, V>(value, std::mem::take(&mut self.encoded))?;
         let outcome = send(self, &encoded, &descriptors);
-        self.encoded = encoded;
+        self.keep(encoded);
         outcome
+    }
+
+    /// Keeps the memory of an encoded value for the next one, unless it is large.
+    fn keep(&mut self, encoded: Vec<u8>) {
+        if encoded.capacity() <= CAPACITY {
+            self.encoded = encoded;
+        }
     }
 
     fn send_at_once(&mut self, bytes: &[u8], descriptors: &[OwnedFd]) -> Result<(), SendError> {
@@ -317,9 +333,8 @@ impl<T: Trust> Connection<T> {
 
     /// While there is no room: makes some for the other side.
     fn make_way(&mut self) {
-        let Self { incoming, lane, .. } = self;
         // What is wrong with what has come is told to who receives.
-        let _ = incoming.take_in(&mut |count| discard(lane, count));
+        let _ = self.incoming.take_in(&self.lane);
     }
 
     /// Sends as much of a message as there is room for.
@@ -340,7 +355,7 @@ impl<T: Trust> Connection<T> {
             if !self.outgoing.is_ready_for(message, at_once)? {
                 return Ok(Step::Wait);
             }
-            // Before the frame that says that they are there. If too many are under way, the other side makes room in the socket as it makes room in the ring.
+            // Before the frame that says that they are there. If too many are under way, the other side makes room in the socket just before it does in the ring.
             if !descriptors.is_empty() && !self.lane.send(descriptors).map_err(SendError::Descriptors)? {
                 return Ok(Step::Wait);
             }
@@ -505,8 +520,7 @@ impl<T: Trust> Connection<T> {
         }
         // The other end is seen to be gone *before* the ring is seen to be empty, or its last message would be lost.
         let is_over = self.is_other_gone();
-        let Self { incoming, lane, .. } = self;
-        match incoming.look(&mut |count| discard(lane, count)) {
+        match self.incoming.look(&self.lane) {
             Ok(Some(found)) => Some(Ok(found)),
             Ok(None) if is_over => Some(Err(RecvError::Disconnected)),
             Ok(None) => None,
@@ -516,24 +530,10 @@ impl<T: Trust> Connection<T> {
 
     /// Receives the message that was found.
     fn take(&mut self, found: Found) -> Result<Vec<u8>, RecvError> {
-        let mut bytes = Vec::new();
-        let descriptors = self.take_all(found, &mut bytes);
-        discard(&self.lane, descriptors)?;
-        Ok(bytes)
-    }
-
-    /// Receives the message that was found, into `bytes`, which are empty: how many descriptors belong to it.
-    fn take_all(&mut self, found: Found, bytes: &mut Vec<u8>) -> u8 {
-        match found {
-            Found::InRing { length, descriptors } => {
-                self.incoming.append(length, bytes);
-                descriptors
-            }
-            Found::Aside { .. } => self.incoming.take_aside().map_or(0, |aside| {
-                *bytes = aside.bytes;
-                aside.descriptors
-            }),
-        }
+        let received = self.incoming.take(found, &self.lane);
+        // Nobody wants them.
+        received.descriptors.map(drop).map_err(RecvError::Descriptors)?;
+        Ok(received.bytes)
     }
 
     /// Receives the message that was found, if it fits.
@@ -541,28 +541,18 @@ impl<T: Trust> Connection<T> {
     fn take_into(&mut self, found: Found, buffer: &mut [u8]) -> Result<usize, RecvError> {
         let (Found::InRing { length, .. } | Found::Aside { length }) = found;
         let Some(target) = buffer.get_mut(..length) else { return Err(RecvError::TooShort { length }) };
-        let descriptors = match found {
-            Found::InRing { descriptors, .. } => {
-                self.incoming.copy(target);
-                descriptors
-            }
-            Found::Aside { .. } => self.incoming.take_aside().map_or(0, |aside| {
-                target.copy_from_slice(&aside.bytes);
-                aside.descriptors
-            }),
-        };
-        discard(&self.lane, descriptors)?;
+        self.incoming.take_into(found, target, &self.lane).map(drop).map_err(RecvError::Descriptors)?;
         Ok(length)
     }
 
     /// Receives the value that was found.
     fn decode<V: DeserializeOwned>(&mut self, found: Found) -> Result<V, RecvError> {
+        let (Found::InRing { length, .. } | Found::Aside { length }) = found;
         let mut bytes = std::mem::take(&mut self.encoded);
-        bytes.clear();
-        let count = self.take_all(found, &mut bytes);
-        let descriptors = self.lane.recv(count).map_err(RecvError::Descriptors)?;
+        bytes.resize(length, 0);
+        let descriptors = self.incoming.take_into(found, &mut bytes, &self.lane).map_err(RecvError::Descriptors)?;
         let (value, handles) = receiving_from(T::REACH, descriptors, || postcard::from_bytes(&bytes));
-        self.encoded = bytes;
+        self.keep(bytes);
         handles.map_err(RecvError::Handle)?;
         value.map_err(RecvError::Decode)
     }
@@ -582,11 +572,6 @@ fn encode<T: Trust, V: Serialize + ?Sized>(
         return Err(SendError::Handle(TOO_MANY));
     }
     Ok((bytes.map_err(SendError::Encode)?, descriptors))
-}
-
-/// Closes descriptors that belong to a message and that nobody wants.
-fn discard(lane: &Lane, count: u8) -> Result<(), RecvError> {
-    lane.recv(count).map(drop).map_err(RecvError::Descriptors)
 }
 
 /// The ring that end number `end` sends by, and the other one.

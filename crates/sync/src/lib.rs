@@ -12,7 +12,7 @@
 //! | [`Barrier`] | going on together | it is broken for all |
 //! | [`OnceLock`] | a value that is made once | another one makes it |
 //! | [`Shared`], [`SharedSlice`] | atomics | nothing |
-//! | [`Select`] | waiting for one of several things, of whatever crate | as with each of them |
+//! | [`Select`], [`wait`] | waiting for one of several things, of whatever crate | as with each of them |
 //! | [`EventCount`] | the one way in which anything in this toolkit sleeps: to build with. No system call and no read-modify-write when nobody does | everybody looks again |
 //!
 //! Each is a handle: cloned, passed to a child process as an argument, sent over a Unix socket, or made [of a segment](Mutex::of) that was found by a name, in a file or in an embedder's memory.
@@ -84,6 +84,8 @@ pub use cells::{Cells, Shared, SharedSlice};
 pub use condvar::{Condvar, CondvarObject, Wakeup};
 pub use counting_semaphore::{CountingSemaphore, CountingSemaphoreObject};
 pub use deadline::Deadline;
+#[cfg(all(feature = "async", not(loom)))]
+pub use descriptors::WatchFd;
 pub use error::{
     AcquireError, AcquireTimeoutError, BarrierError, LockError, LockTimeoutError, PostError, TryAcquireError,
     TryLockError, WaitError, WaitTimeoutError,
@@ -95,6 +97,6 @@ pub use future::{Waiter, until};
 pub use mutex::{Mutex, MutexGuard, MutexObject};
 pub use once_lock::{OnceLock, OnceLockObject};
 pub use rw_lock::{ReadGuard, RwLock, RwLockObject, WriteGuard};
-pub use select::{Condition, Select, Watch};
+pub use select::{Condition, Select, Waitable, Watch, wait};
 pub use semaphore::{Permit, Permits, Semaphore, SemaphoreObject};
 pub use shmkit_segment::{Error, Plain};

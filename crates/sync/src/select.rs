@@ -51,17 +51,61 @@ pub struct Select<'fd> {
     first: usize,
 }
 
+/// Something to wait for: a [`Watch`]; with the feature `async`, something to read from a descriptor (`From<BorrowedFd>`), or room to write to one.
+pub struct Waitable<'fd>(pub(crate) Entry<'fd>);
+
 pub(crate) enum Entry<'fd> {
     Watch(Watch),
-    #[cfg_attr(not(feature = "async"), allow(dead_code, reason = "made by that feature's methods only"))]
-    Descriptor(BorrowedFd<'fd>, Direction),
+    #[cfg_attr(not(feature = "async"), allow(dead_code, reason = "made by that feature's functions only"))]
+    Readable(BorrowedFd<'fd>),
+    #[cfg_attr(not(feature = "async"), allow(dead_code, reason = "as above"))]
+    Writable(BorrowedFd<'fd>),
 }
 
-#[derive(Clone, Copy)]
-#[cfg_attr(not(feature = "async"), allow(dead_code, reason = "as above"))]
-pub(crate) enum Direction {
-    Read,
-    Write,
+impl From<Watch> for Waitable<'_> {
+    fn from(watch: Watch) -> Self {
+        Self(Entry::Watch(watch))
+    }
+}
+
+/// Something to read.
+#[cfg(feature = "async")]
+impl<'fd> From<BorrowedFd<'fd>> for Waitable<'fd> {
+    fn from(descriptor: BorrowedFd<'fd>) -> Self {
+        Self(Entry::Readable(descriptor))
+    }
+}
+
+#[cfg(feature = "async")]
+impl<'fd> Waitable<'fd> {
+    /// Room to write to a descriptor.
+    #[must_use]
+    pub fn writable(descriptor: BorrowedFd<'fd>) -> Self {
+        Self(Entry::Writable(descriptor))
+    }
+}
+
+/// Waits until one or more of several things are worth trying, for at most `timeout` if there is one: their numbers, from 0 on. None, when the time is up.
+///
+/// As Python's `multiprocessing.connection.wait`. It takes nothing itself. Whoever waits for the same things again and again does so with less work by a [`Select`], which also says what it costs.
+///
+/// ```
+/// use shmkit_sync::{Event, wait};
+///
+/// let (one, other) = (Event::new()?, Event::new()?);
+/// other.set();
+/// assert_eq!(wait([one.watch(), other.watch()], None), [1]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn wait<'fd, I>(things: I, timeout: Option<Duration>) -> Vec<usize>
+where
+    I: IntoIterator<Item: Into<Waitable<'fd>>>,
+{
+    let mut select: Select<'fd> = things.into_iter().collect();
+    match select.wait_until(timeout.map_or(Deadline::NEVER, Deadline::after)) {
+        Some(first) => select.ready_with(first),
+        None => Vec::new(),
+    }
 }
 
 impl<'fd> Select<'fd> {
@@ -79,13 +123,13 @@ impl<'fd> Select<'fd> {
     /// Waits for something to read from a descriptor, too. Its number.
     #[cfg(feature = "async")]
     pub fn add_readable(&mut self, descriptor: BorrowedFd<'fd>) -> usize {
-        self.enter(Entry::Descriptor(descriptor, Direction::Read))
+        self.enter(Entry::Readable(descriptor))
     }
 
     /// Waits for room to write to a descriptor, too. Its number.
     #[cfg(feature = "async")]
     pub fn add_writable(&mut self, descriptor: BorrowedFd<'fd>) -> usize {
-        self.enter(Entry::Descriptor(descriptor, Direction::Write))
+        self.enter(Entry::Writable(descriptor))
     }
 
     fn enter(&mut self, entry: Entry<'fd>) -> usize {
@@ -120,42 +164,52 @@ impl<'fd> Select<'fd> {
         self.wait_until(deadline.into())
     }
 
+    /// `found`, and the numbers of the others that are worth trying too.
+    fn ready_with(&self, found: usize) -> Vec<usize> {
+        let is_ready = |number: &usize| {
+            let only = std::slice::from_ref(&self.entries[*number]);
+            *number == found || wait_from(only, 0, Deadline::after(Duration::ZERO)).is_some()
+        };
+        (0..self.entries.len()).filter(is_ready).collect()
+    }
+
     fn wait_until(&mut self, deadline: Deadline) -> Option<usize> {
-        let found = self.wait_from(self.first, deadline)?;
+        let found = wait_from(&self.entries, self.first, deadline)?;
         self.first = (found + 1) % self.entries.len();
         Some(found)
     }
+}
 
-    fn wait_from(&self, first: usize, deadline: Deadline) -> Option<usize> {
-        let watches: Vec<&Watch> = self.entries.iter().filter_map(Entry::watch).collect();
-        #[cfg(feature = "async")]
-        if watches.len() < self.entries.len() {
-            return crate::descriptors::wait(&self.entries, first, deadline);
-        }
-        if watches.is_empty() {
-            thread::sleep(deadline.remaining().unwrap_or(Duration::MAX));
-            return None;
-        }
-        let count = watches.len();
-        let attempt = || (first..count).chain(0..first).find(|&number| watches[number].is_met());
-        if let Some(number) = attempt() {
-            return Some(number);
-        }
-        if deadline.remaining() == Some(Duration::ZERO) {
-            return None;
-        }
-        let mut events: Vec<_> = watches.iter().map(|watch| Armed::new(watch.event())).collect();
-        let idle = || watches.iter().for_each(|watch| watch.look_after_peers());
-        // No baton where all are woken: it would take W away from under those who are about to sleep.
-        let more = |number: usize| !watches[number].is_for_all() && watches[number].is_met();
-        wait_for_any(&mut events, deadline, attempt, more, idle)
+/// The number of one that is worth trying, the next from `first` on; `None` when the time is up.
+fn wait_from(entries: &[Entry<'_>], first: usize, deadline: Deadline) -> Option<usize> {
+    let watches: Vec<&Watch> = entries.iter().filter_map(Entry::watch).collect();
+    #[cfg(feature = "async")]
+    if watches.len() < entries.len() {
+        return crate::descriptors::wait(entries, first, deadline);
     }
+    if watches.is_empty() {
+        thread::sleep(deadline.remaining().unwrap_or(Duration::MAX));
+        return None;
+    }
+    let count = watches.len();
+    let attempt = || (first..count).chain(0..first).find(|&number| watches[number].is_met());
+    if let Some(number) = attempt() {
+        return Some(number);
+    }
+    if deadline.remaining() == Some(Duration::ZERO) {
+        return None;
+    }
+    let mut events: Vec<_> = watches.iter().map(|watch| Armed::new(watch.event())).collect();
+    let idle = || watches.iter().for_each(|watch| watch.look_after_peers());
+    // No baton where all are woken: it would take W away from under those who are about to sleep.
+    let more = |number: usize| !watches[number].is_for_all() && watches[number].is_met();
+    wait_for_any(&mut events, deadline, attempt, more, idle)
 }
 
 /// Waits for all of these, numbered from 0 on.
-impl FromIterator<Watch> for Select<'_> {
-    fn from_iter<I: IntoIterator<Item = Watch>>(watches: I) -> Self {
-        Self { entries: watches.into_iter().map(Entry::Watch).collect(), first: 0 }
+impl<'fd, W: Into<Waitable<'fd>>> FromIterator<W> for Select<'fd> {
+    fn from_iter<I: IntoIterator<Item = W>>(things: I) -> Self {
+        Self { entries: things.into_iter().map(|thing| thing.into().0).collect(), first: 0 }
     }
 }
 
@@ -163,7 +217,7 @@ impl Entry<'_> {
     pub(crate) fn watch(&self) -> Option<&Watch> {
         match self {
             Self::Watch(watch) => Some(watch),
-            Self::Descriptor(..) => None,
+            _ => None,
         }
     }
 }

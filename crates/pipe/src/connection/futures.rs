@@ -32,7 +32,7 @@ impl<T: Trust> Connection<T> {
     pub async fn send_async<V: Serialize + ?Sized>(&mut self, value: &V) -> Result<(), SendError> {
         let (encoded, descriptors) = encode::<T, V>(value, std::mem::take(&mut self.encoded))?;
         let outcome = self.send_with_patience(&encoded, &descriptors).await;
-        self.encoded = encoded;
+        self.keep(encoded);
         outcome
     }
 

@@ -2,36 +2,34 @@
 
 use super::RecvError;
 use super::frame::{Frame, Kind};
+use super::lane::Lane;
 use crate::ring::Consumer;
 use std::collections::VecDeque;
+use std::io;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// The receiving half of a connection.
 pub(super) struct Incoming {
     consumer: Consumer,
-    /// A long message, as far as it has come.
-    partial: Option<Partial>,
+    /// A long message, as far as it has come, and how long it is to be.
+    partial: Option<(Received, usize)>,
     /// Messages that were taken out of the ring and not received yet, the oldest first.
-    aside: VecDeque<Aside>,
+    aside: VecDeque<Received>,
     /// Whether there are such. Shared with those who wait for a message without having the connection.
     has_aside: Arc<AtomicBool>,
-    /// Bytes of the partial message, and of those that were taken out.
+    /// What the partial message, and those that were taken out, take up.
     held: usize,
     /// The most bytes of a message, and of `held`.
     pub(super) limit: usize,
 }
 
-struct Partial {
-    total: usize,
-    descriptors: u8,
-    bytes: Vec<u8>,
-}
-
 /// A message in this process's own memory.
-pub(super) struct Aside {
-    pub(super) descriptors: u8,
+pub(super) struct Received {
     pub(super) bytes: Vec<u8>,
+    /// What came along, or why it did not.
+    pub(super) descriptors: io::Result<Vec<OwnedFd>>,
 }
 
 /// A message that can be received.
@@ -41,12 +39,11 @@ pub(super) enum Found {
     Aside { length: usize },
 }
 
-/// What went wrong with the descriptors of a message that was given up.
-pub(super) type Discard<'a> = &'a mut dyn FnMut(u8) -> Result<(), RecvError>;
-
 impl Incoming {
     /// How much is allotted for a long message before any of it has come.
     const AT_FIRST: usize = 1 << 16;
+    /// What a message takes up besides its bytes: an empty one takes up something, too.
+    const BESIDES: usize = size_of::<Received>();
 
     pub(super) fn new(consumer: Consumer, limit: usize) -> Self {
         let has_aside = Arc::new(AtomicBool::new(false));
@@ -62,39 +59,40 @@ impl Incoming {
         &self.has_aside
     }
 
-    /// The next message, if it is whole. Takes the parts of a long one out of the ring. `discard` gets rid of the descriptors of one that its sender has given up.
-    pub(super) fn look(&mut self, discard: Discard<'_>) -> Result<Option<Found>, RecvError> {
+    /// The next message, if it is whole. Takes the parts of a long one out of the ring.
+    pub(super) fn look(&mut self, lane: &Lane) -> Result<Option<Found>, RecvError> {
         loop {
             if let Some(aside) = self.aside.front() {
                 return Ok(Some(Found::Aside { length: aside.bytes.len() }));
             }
             let Some((frame, size)) = self.header()? else { return Ok(None) };
-            if frame.kind == Kind::Whole {
-                let length = self.check_whole(frame)?;
-                return Ok(Some(Found::InRing { length, descriptors: frame.descriptors }));
+            match frame.kind {
+                Kind::Whole => {
+                    let length = self.check_whole(frame)?;
+                    return Ok(Some(Found::InRing { length, descriptors: frame.descriptors }));
+                }
+                Kind::Begin => self.begin(frame, size, lane)?,
+                Kind::Part | Kind::Abort => self.go_on(frame, size)?,
             }
-            self.take_part(frame, size, self.limit, discard)?;
         }
     }
 
-    /// Takes messages out of the ring, so that the other side has room, as long as the limit allows.
-    pub(super) fn take_in(&mut self, discard: Discard<'_>) -> Result<(), RecvError> {
+    /// Takes messages out of the ring, so that the other side has room: one, and more of them as long as the limit allows.
+    pub(super) fn take_in(&mut self, lane: &Lane) -> Result<(), RecvError> {
         while let Some((frame, size)) = self.header()? {
-            let left = self.limit.saturating_sub(self.held);
-            if frame.kind == Kind::Whole {
-                let length = self.check_whole(frame)?;
-                if length > left {
-                    return Ok(());
+            let wanted = frame.length.saturating_add(Self::BESIDES as u64);
+            let has_room = self.is_clean() || wanted <= self.limit.saturating_sub(self.held) as u64;
+            match frame.kind {
+                Kind::Whole | Kind::Begin if !has_room => return Ok(()),
+                Kind::Whole => {
+                    let length = self.check_whole(frame)?;
+                    let received = self.copy_out(length, frame.descriptors, lane);
+                    self.held += length + Self::BESIDES;
+                    self.put_aside(received);
+                    self.consumer.release(size);
                 }
-                let mut bytes = Vec::new();
-                self.consumer.append(Frame::HEADER, length, &mut bytes);
-                self.held += length;
-                self.put_aside(Aside { descriptors: frame.descriptors, bytes });
-                self.consumer.release(size);
-            } else if frame.kind == Kind::Begin && frame.length > left as u64 {
-                return Ok(());
-            } else {
-                self.take_part(frame, size, left, discard)?;
+                Kind::Begin => self.begin(frame, size, lane)?,
+                Kind::Part | Kind::Abort => self.go_on(frame, size)?,
             }
         }
         Ok(())
@@ -131,70 +129,102 @@ impl Incoming {
         }
     }
 
-    /// Takes a frame of a long message out of the ring.
-    fn take_part(&mut self, frame: Frame, size: usize, limit: usize, discard: Discard<'_>) -> Result<(), RecvError> {
-        let mut partial = match (frame.kind, self.partial.take()) {
-            (Kind::Begin, None) => {
-                let total = usize::try_from(frame.length).ok().filter(|&total| total <= limit);
-                let total = total.ok_or(RecvError::TooLong { length: frame.length, limit })?;
-                // As much as comes, not as much as is announced.
-                let bytes = Vec::with_capacity(total.min(Self::AT_FIRST));
-                Partial { total, descriptors: frame.descriptors, bytes }
-            }
-            (Kind::Part, Some(mut partial)) => {
-                let length = frame.length as usize;
-                if length == 0 || length > partial.total - partial.bytes.len() {
-                    return Err(RecvError::Corrupt);
-                }
-                self.consumer.append(Frame::HEADER, length, &mut partial.bytes);
+    /// Takes the first frame of a long message out of the ring.
+    fn begin(&mut self, frame: Frame, size: usize, lane: &Lane) -> Result<(), RecvError> {
+        if self.partial.is_some() {
+            return Err(RecvError::Corrupt);
+        }
+        let limit = self.limit;
+        let total = usize::try_from(frame.length).ok().filter(|&total| total <= limit);
+        let total = total.ok_or(RecvError::TooLong { length: frame.length, limit })?;
+        // As much as comes, not as much as is announced.
+        let bytes = Vec::with_capacity(total.min(Self::AT_FIRST));
+        // Now, before any other message's: they come in the order of first frames.
+        let descriptors = lane.recv(frame.descriptors);
+        self.held += Self::BESIDES;
+        self.collect(Received { bytes, descriptors }, total);
+        self.consumer.release(size);
+        Ok(())
+    }
+
+    /// Takes a further frame of a long message out of the ring.
+    fn go_on(&mut self, frame: Frame, size: usize) -> Result<(), RecvError> {
+        let Some((mut received, total)) = self.partial.take() else { return Err(RecvError::Corrupt) };
+        let length = frame.length as usize;
+        match frame.kind {
+            Kind::Part if length > 0 && length <= total - received.bytes.len() => {
+                self.consumer.append(Frame::HEADER, length, &mut received.bytes);
                 self.held += length;
-                partial
+                self.collect(received, total);
             }
-            (Kind::Abort, Some(partial)) => {
-                self.held -= partial.bytes.len();
-                self.consumer.release(size);
-                return discard(partial.descriptors);
-            }
+            Kind::Abort => self.held -= received.bytes.len() + Self::BESIDES,
             _ => return Err(RecvError::Corrupt),
-        };
-        if partial.bytes.len() == partial.total {
-            let bytes = std::mem::take(&mut partial.bytes);
-            self.put_aside(Aside { descriptors: partial.descriptors, bytes });
-        } else {
-            self.partial = Some(partial);
         }
         self.consumer.release(size);
         Ok(())
     }
 
+    /// Puts a long message aside if it is whole, and keeps it for more of it otherwise.
+    fn collect(&mut self, received: Received, total: usize) {
+        if received.bytes.len() == total {
+            self.put_aside(received);
+        } else {
+            self.partial = Some((received, total));
+        }
+    }
+
+    /// A copy of the message at the head of the ring, and its descriptors.
+    fn copy_out(&self, length: usize, descriptors: u8, lane: &Lane) -> Received {
+        let mut bytes = Vec::new();
+        self.consumer.append(Frame::HEADER, length, &mut bytes);
+        Received { bytes, descriptors: lane.recv(descriptors) }
+    }
+
     /// Before it is released from the ring, so that whoever sees it gone from there sees it here.
-    fn put_aside(&mut self, aside: Aside) {
-        self.aside.push_back(aside);
+    fn put_aside(&mut self, received: Received) {
+        self.aside.push_back(received);
         // Release, but the one that counts is that of the ring's head, which follows.
         self.has_aside.store(true, Ordering::Release);
     }
 
-    /// Receives the message that was found first of those that were taken out.
-    pub(super) fn take_aside(&mut self) -> Option<Aside> {
-        let aside = self.aside.pop_front()?;
-        self.held -= aside.bytes.len();
+    /// Receives the message that was found.
+    pub(super) fn take(&mut self, found: Found, lane: &Lane) -> Received {
+        match found {
+            Found::InRing { length, descriptors } => {
+                let received = self.copy_out(length, descriptors, lane);
+                // Last: a sender that waits for room waits for room among the descriptors, too.
+                self.consumer.release(Frame::size(length));
+                received
+            }
+            Found::Aside { .. } => self.take_aside(),
+        }
+    }
+
+    /// Receives the message that was found into `bytes`, which are as long: its descriptors.
+    #[inline]
+    pub(super) fn take_into(&mut self, found: Found, bytes: &mut [u8], lane: &Lane) -> io::Result<Vec<OwnedFd>> {
+        match found {
+            Found::InRing { descriptors, .. } => {
+                self.consumer.get(Frame::HEADER, bytes);
+                let descriptors = lane.recv(descriptors);
+                self.consumer.release(Frame::size(bytes.len()));
+                descriptors
+            }
+            Found::Aside { .. } => {
+                let received = self.take_aside();
+                bytes.copy_from_slice(&received.bytes);
+                received.descriptors
+            }
+        }
+    }
+
+    /// The message that was taken out first, which was found.
+    fn take_aside(&mut self) -> Received {
+        let Some(received) = self.aside.pop_front() else { unreachable!("it was found, and nothing was taken since") };
+        self.held -= received.bytes.len() + Self::BESIDES;
         if self.aside.is_empty() {
             self.has_aside.store(false, Ordering::Release);
         }
-        Some(aside)
-    }
-
-    /// Appends the message that was found in the ring to `bytes`, and gives its room back.
-    #[inline]
-    pub(super) fn append(&mut self, length: usize, bytes: &mut Vec<u8>) {
-        self.consumer.append(Frame::HEADER, length, bytes);
-        self.consumer.release(Frame::size(length));
-    }
-
-    /// Copies the message that was found in the ring to `bytes`, which are as long, and gives its room back.
-    #[inline]
-    pub(super) fn copy(&mut self, bytes: &mut [u8]) {
-        self.consumer.get(Frame::HEADER, bytes);
-        self.consumer.release(Frame::size(bytes.len()));
+        received
     }
 }

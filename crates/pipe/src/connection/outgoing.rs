@@ -61,11 +61,17 @@ impl Outgoing {
         self.producer.capacity() - Frame::HEADER
     }
 
-    /// Whether there is room for the first frame of a message now: whole, if `at_once`.
+    /// Whether there is room for the first frame of a message now: for all of it, if `at_once`. Marks one that was begun and not gone on with as given up.
     pub(super) fn is_ready_for(&mut self, message: &Message<'_>, at_once: bool) -> Result<bool, Corrupt> {
-        let abort = if self.is_open { Frame::HEADER } else { 0 };
-        let first = if at_once || message.len() <= self.whole() { Frame::size(message.len()) } else { Frame::HEADER };
-        self.has_room(abort + first)
+        if self.is_open {
+            if !self.has_room(Frame::HEADER)? {
+                return Ok(false);
+            }
+            self.frame(Kind::Abort, 0, 0, &[]);
+            self.is_open = false;
+        }
+        let is_whole = at_once || message.len() <= self.whole();
+        self.has_room(if is_whole { Frame::size(message.len()) } else { Frame::HEADER })
     }
 
     fn has_room(&mut self, size: usize) -> Result<bool, Corrupt> {
@@ -78,10 +84,6 @@ impl Outgoing {
         let mut sent = match message.sent {
             Some(sent) => sent,
             None => {
-                if self.is_open {
-                    self.frame(Kind::Abort, 0, 0, &[]);
-                    self.is_open = false;
-                }
                 if at_once || length <= self.whole() {
                     self.frame(Kind::Whole, length, message.descriptors, message.bytes);
                     return Ok(Progress::Sent);
