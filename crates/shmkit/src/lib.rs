@@ -32,7 +32,7 @@
 //! |---|---|---|
 //! | [`process`] | `shmkit-process` | running a function in a new process |
 //! | [`queue`] | `shmkit-queue` | typed messages |
-//! | [`pipe`] | `shmkit-pipe` | bytes |
+//! | [`pipe`] | `shmkit-pipe` | bytes, messages of any length, listeners |
 //! | [`sync`] | `shmkit-sync` | waiting and locking |
 //! | [`pool`] | `shmkit-pool` | mapping a function over worker processes |
 //! | [`segment`] | `shmkit-segment` | objects of your own in shared memory |
@@ -48,11 +48,12 @@ pub use shmkit_sync as sync;
 
 /// What most programs need.
 pub mod prelude {
+    pub use shmkit_pipe::{Connection, Listener, connect, duplex, pipe};
     pub use shmkit_pool::{Pool, TaskError};
     pub use shmkit_process::{JoinError, JoinHandle, spawn};
     pub use shmkit_queue::{Plain, buffer, mpmc, spsc};
     pub use shmkit_sync::{
         Array, Barrier, Condvar, CountingSemaphore, Event, LockError, Mutex, OnceLock, RwLock, Select, Semaphore,
-        Shared, SharedSlice,
+        Shared, SharedSlice, wait,
     };
 }
