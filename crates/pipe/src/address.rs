@@ -20,15 +20,15 @@
 //! Who comes to listen holds a lock (`flock`) on the directory while it looks whether somebody listens there, removes a socket that nobody has, and puts its own there, listening. So a path at which a connection is refused is
 //! one that was left by a listener that was killed. It is removed by the next one, or by nobody.
 
-use crate::connection::{CAPACITY, Connection, Duplex, pair_end};
+use crate::connection::{CAPACITY, Connection, Duplex, end_of};
 use crate::trust::Stranger;
-use handshake::Secret;
+use handshake::{Patient, Secret};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, sockopt};
 use shmkit_segment::{Credentials, Options, Role};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 mod error;
 mod handshake;
@@ -120,7 +120,7 @@ impl Address {
     /// Listens. The path must be free, or have been left by a listener that is gone. It is removed when the listener is dropped.
     ///
     /// # Errors
-    /// [`ConnectError::Taken`] if somebody listens there, or it is something else than a socket; [`ConnectError::Io`] if the kernel refuses; [`ConnectError::Busy`] if other listeners keep the directory locked.
+    /// [`ConnectError::Taken`] if somebody listens there (which it finds out by connecting: that listener's next `accept` says [`Left`](ConnectError::Left)), or it is something else than a socket; [`ConnectError::Io`] if the kernel refuses; [`ConnectError::Busy`] if other listeners keep the directory locked.
     pub fn listen(&self) -> Result<Listener, ConnectError> {
         Listener::new(self)
     }
@@ -132,8 +132,10 @@ impl Address {
     /// [`NotSpoken`](ConnectError::NotSpoken) if something else listens there, or another version; [`Handover`](ConnectError::Handover) if the memory cannot be had; [`Io`](ConnectError::Io).
     pub fn connect(&self) -> Result<Connection<Stranger>, ConnectError> {
         let socket = self.socket()?;
-        // Connecting blocks while too many others wait to be accepted.
-        self.set_patience(&socket, sockopt::Timeout::Send)?;
+        // Connecting blocks while too many others wait to be accepted. Zero would be for ever.
+        let patience = self.patience.max(Duration::from_millis(1));
+        sockopt::set_socket_timeout(&socket, sockopt::Timeout::Send, Some(patience))
+            .map_err(|cause| self.failed("set a time-out of", "choose another one", cause))?;
         rustix::net::connect(&socket, &self.address()?).map_err(|cause| place::not_connected(&self.path, cause))?;
         let socket = UnixStream::from(socket);
         let listener = self.credentials(&socket)?;
@@ -141,11 +143,15 @@ impl Address {
             let expected = self.owner.unwrap_or_else(own_user);
             return Err(ConnectError::WrongUser { path: self.path.clone(), found: listener.user, expected });
         }
-        self.set_patience(socket.as_fd(), sockopt::Timeout::Recv)?;
-        handshake::as_client(&socket, self.secret.as_ref()).map_err(|failure| failure.at(&self.path))?;
-        let role: Role<Duplex<Stranger>> =
-            shmkit_segment::recv(&socket).map_err(|error| ConnectError::handover(&self.path, error))?;
-        pair_end(role, socket).map_err(|error| ConnectError::handover(&self.path, error))
+        let deadline = self.deadline();
+        let mut patient = Patient::new(&socket, deadline);
+        handshake::as_client(&mut patient, self.secret.as_ref()).map_err(|failure| failure.at(&self.path))?;
+        let role: Role<Duplex<Stranger>> = shmkit_segment::recv_deadline(&socket, deadline)
+            .map_err(|error| ConnectError::handover(&self.path, error))?;
+        if role.number() != 1 {
+            return Err(ConnectError::NotSpoken { path: self.path.clone() });
+        }
+        end_of(role, socket).map_err(|error| ConnectError::handover(&self.path, error))
     }
 
     /// The listener's part.
@@ -154,10 +160,9 @@ impl Address {
         if self.mode & 0o077 == 0 && !is_own(client.user) {
             return Err(ConnectError::WrongUser { path: self.path.clone(), found: client.user, expected: own_user() });
         }
-        // What a listener sends fits into a socket that nobody reads from. What it waits for it waits for with patience.
-        self.set_patience(socket.as_fd(), sockopt::Timeout::Recv)?;
-        self.set_patience(socket.as_fd(), sockopt::Timeout::Send)?;
-        handshake::as_listener(&socket, self.secret.as_ref()).map_err(|failure| failure.at(&self.path))?;
+        // What a listener sends fits into a socket that nobody reads from.
+        let mut patient = Patient::new(&socket, self.deadline());
+        handshake::as_listener(&mut patient, self.secret.as_ref()).map_err(|failure| failure.at(&self.path))?;
         let handover = |error| ConnectError::handover(&self.path, error);
         let segment = Options::new()
             .peers(PEERS)
@@ -166,7 +171,7 @@ impl Address {
         let theirs = segment.role(1);
         shmkit_segment::send(&socket, &theirs).map_err(handover)?;
         drop(theirs);
-        Ok((pair_end(segment.role(0), socket).map_err(handover)?, client))
+        Ok((end_of(segment.role(0), socket).map_err(handover)?, client))
     }
 
     fn socket(&self) -> Result<OwnedFd, ConnectError> {
@@ -179,11 +184,11 @@ impl Address {
             .map_err(|cause| self.failed("use", "the path of a socket has at most 107 bytes: use a shorter one", cause))
     }
 
-    fn set_patience(&self, socket: impl AsFd, which: sockopt::Timeout) -> Result<(), ConnectError> {
-        // Zero would be for ever.
-        let patience = self.patience.max(Duration::from_millis(1));
-        sockopt::set_socket_timeout(socket, which, Some(patience))
-            .map_err(|cause| self.failed("set a time-out of", "choose another one", cause))
+    /// When the patience with who has come is at its end.
+    fn deadline(&self) -> Instant {
+        // For ever is a year.
+        const YEAR: Duration = Duration::from_secs(365 * 86_400);
+        Instant::now() + self.patience.min(YEAR)
     }
 
     fn credentials(&self, socket: &UnixStream) -> Result<Credentials, ConnectError> {

@@ -121,7 +121,7 @@ fn pair<T: Trust>(segment: Arc<Segment<Duplex<T>>>) -> Result<(Connection<T>, Co
 
 /// An end of a connection whose descriptors go through `socket`.
 #[cfg(not(loom))]
-pub(crate) fn pair_end<T: Trust>(
+pub(crate) fn end_of<T: Trust>(
     role: Role<Duplex<T>>,
     socket: std::os::unix::net::UnixStream,
 ) -> Result<Connection<T>, Error> {
@@ -132,7 +132,7 @@ pub(crate) fn pair_end<T: Trust>(
 ///
 /// ```
 /// let (mut here, mut there) = shmkit_pipe::duplex()?;
-/// here.send(&("any value that serde can carry", 7))?;
+/// here.send(&("any value that serde can carry", 7_u32))?;
 /// assert_eq!(there.recv::<(String, u32)>()?, ("any value that serde can carry".to_owned(), 7));
 /// there.send_bytes(b"")?; // an empty message is one
 /// assert_eq!(here.recv_bytes()?, b"");
@@ -171,6 +171,9 @@ enum Step {
 
 impl<T: Trust> Connection<T> {
     fn of(role: Role<Duplex<T>>, lane: Lane, is_open: bool) -> Result<Self, Error> {
+        if role.number() > 1 {
+            return Err(Error::Corrupt("an end of a connection arrived that is neither of the two"));
+        }
         let [out, back] = rings(role.segment(), role.number());
         let outgoing = Outgoing::new(Producer::resume(out.clone())?, is_open);
         let incoming = Incoming::new(Consumer::resume(back.clone())?, LIMIT);
@@ -301,6 +304,7 @@ impl<T: Trust> Connection<T> {
         }
     }
 
+    #[inline]
     fn send_until(&mut self, bytes: &[u8], descriptors: &[OwnedFd], deadline: Deadline) -> Result<(), SendError> {
         let mut message = Message::new(bytes, descriptors.len() as u8);
         match self.attempt_send(&mut message, descriptors, false)? {
@@ -356,7 +360,7 @@ impl<T: Trust> Connection<T> {
                 return Ok(Step::Wait);
             }
             // Before the frame that says that they are there. If too many are under way, the other side makes room in the socket just before it does in the ring.
-            if !descriptors.is_empty() && !self.lane.send(descriptors).map_err(SendError::Descriptors)? {
+            if !descriptors.is_empty() && !self.lane.send(descriptors)? {
                 return Ok(Step::Wait);
             }
         }
@@ -604,9 +608,6 @@ impl<T: Trust> Serialize for Connection<T> {
 impl<'de, T: Trust> Deserialize<'de> for Connection<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let (role, socket, is_open) = <(Role<Duplex<T>>, Descriptor, bool)>::deserialize(deserializer)?;
-        if role.number() > 1 {
-            return Err(D::Error::custom("a connection has two ends"));
-        }
         Self::of(role, Lane(socket), is_open).map_err(D::Error::custom)
     }
 }

@@ -20,7 +20,7 @@ fn not_ours<O: Object>(role: &Role<O>) -> io::Error {
 
 /// The end of a pipe as an argument, a result or a part of a message.
 macro_rules! end {
-    ($name:ident) => {
+    ($name:ident, $role:ident) => {
         impl<T: Trust> $name<T> {
             /// The segment that the pipe lives in.
             #[must_use]
@@ -46,7 +46,11 @@ macro_rules! end {
 
         impl<'de, T: Trust> serde::Deserialize<'de> for $name<T> {
             fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                Self::of(Role::deserialize(deserializer)?).map_err(serde::de::Error::custom)
+                let role: Role<Pipe<T>> = Role::deserialize(deserializer)?;
+                match role.number() {
+                    $role => Self::of(role).map_err(serde::de::Error::custom),
+                    _ => Err(serde::de::Error::custom(Error::Corrupt("the other end of a pipe arrived"))),
+                }
             }
         }
     };

@@ -190,7 +190,8 @@ impl Ring {
     pub(crate) fn has_room(&self, wanted: usize) -> bool {
         let head = self.ends.head.position.load(Ordering::Acquire);
         let tail = self.ends.tail.position.load(Ordering::Acquire);
-        let number = self.ends.tail.area.load(Ordering::Relaxed) as usize;
+        // Acquire, for the starts: pairs with the release store in `Producer::grow`.
+        let number = self.ends.tail.area.load(Ordering::Acquire) as usize;
         let Some(area) = self.area(number) else { return true };
         self.room(&area, tail, head).is_none_or(|room| room >= wanted.min(area.capacity) as u64)
     }

@@ -54,6 +54,29 @@ impl Bytes {
         self.length == 0
     }
 
+    /// Writes eight bytes at `offset`, little end first, as one word if `offset` is a multiple of eight.
+    ///
+    /// # Panics
+    /// If there are not so many from there.
+    #[inline]
+    #[cfg_attr(crash_points, track_caller)]
+    pub fn write_word(&self, offset: usize, word: u64) {
+        self.write(offset, &word.to_le_bytes());
+    }
+
+    /// Reads eight bytes at `offset`, little end first, as one word if `offset` is a multiple of eight.
+    ///
+    /// # Panics
+    /// If there are not so many from there.
+    #[inline]
+    #[must_use]
+    #[cfg_attr(crash_points, track_caller)]
+    pub fn read_word(&self, offset: usize) -> u64 {
+        let mut bytes = [0; 8];
+        self.read(offset, &mut bytes);
+        u64::from_le_bytes(bytes)
+    }
+
     /// The address of `length` bytes from `offset` on.
     #[inline]
     #[cfg_attr(loom, allow(dead_code))]

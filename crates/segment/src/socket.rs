@@ -20,6 +20,7 @@ use std::io::{self, IoSlice, IoSliceMut, Read};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
+use std::time::{Duration, Instant};
 
 const MAGIC: [u8; 4] = *b"shmk";
 const VERSION: u16 = 1;
@@ -94,10 +95,44 @@ pub fn send<T: Serialize>(socket: &UnixStream, value: &T) -> Result<(), Error> {
 /// [`Error::System`] with `UnexpectedEof` if the other side is gone, `InvalidData` if what it sent is not a `T`, or what the socket says; the
 /// errors of attaching if a segment is not as it should be. After an error, the socket is of no use.
 pub fn recv<T: DeserializeOwned>(socket: &UnixStream) -> Result<T, Error> {
+    receive(socket, None)
+}
+
+/// As [`recv`], and blocks until `deadline` at the latest, however little comes at a time.
+///
+/// It sets the socket's time-out for reading.
+///
+/// # Errors
+/// As [`recv`]; [`Error::System`] with `WouldBlock` or `TimedOut` when the time is up.
+pub fn recv_deadline<T: DeserializeOwned>(socket: &UnixStream, deadline: Instant) -> Result<T, Error> {
+    receive(socket, Some(deadline))
+}
+
+/// Sets the time-out of the next read to what is left.
+fn hurry(socket: &UnixStream, deadline: Option<Instant>) -> io::Result<()> {
+    let Some(deadline) = deadline else { return Ok(()) };
+    match deadline.saturating_duration_since(Instant::now()) {
+        Duration::ZERO => Err(io::ErrorKind::TimedOut.into()),
+        remaining => socket.set_read_timeout(Some(remaining)),
+    }
+}
+
+/// Reads until a deadline.
+struct Hurried<'a>(&'a UnixStream, Option<Instant>);
+
+impl Read for Hurried<'_> {
+    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+        hurry(self.0, self.1)?;
+        self.0.read(bytes)
+    }
+}
+
+fn receive<T: DeserializeOwned>(socket: &UnixStream, deadline: Option<Instant>) -> Result<T, Error> {
     let mut header = [0; HEADER];
     let mut descriptors = Vec::new();
     let mut filled = 0;
     while filled < HEADER {
+        hurry(socket, deadline).map_err(|cause| failed("receive a message", cause))?;
         filled += receive_some(socket, &mut header[filled..], &mut descriptors)?;
     }
     let number = |at: usize| u16::from_le_bytes([header[at], header[at + 1]]);
@@ -111,8 +146,8 @@ pub fn recv<T: DeserializeOwned>(socket: &UnixStream) -> Result<T, Error> {
     }
     // As much as arrives, not as much as was announced.
     let mut bytes = Vec::new();
-    let read =
-        socket.take(length as u64).read_to_end(&mut bytes).map_err(|cause| failed("receive a message", cause))?;
+    let read = Hurried(socket, deadline).take(length as u64).read_to_end(&mut bytes);
+    let read = read.map_err(|cause| failed("receive a message", cause))?;
     if read < length {
         return Err(failed("receive a message", io::ErrorKind::UnexpectedEof.into()));
     }

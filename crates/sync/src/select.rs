@@ -49,6 +49,8 @@ pub struct Select<'fd> {
     entries: Vec<Entry<'fd>>,
     /// The one that is looked at first, so that a busy one does not starve the others.
     first: usize,
+    /// When it last looked after peers, in milliseconds.
+    looked: u64,
 }
 
 /// Something to wait for: a [`Watch`]; with the feature `async`, something to read from a descriptor (`From<BorrowedFd>`), or room to write to one.
@@ -102,6 +104,8 @@ where
     I: IntoIterator<Item: Into<Waitable<'fd>>>,
 {
     let mut select: Select<'fd> = things.into_iter().collect();
+    // It does not know when that was done last; segments do.
+    select.look_after_peers();
     match select.wait_until(timeout.map_or(Deadline::NEVER, Deadline::after)) {
         Some(first) => select.ready_with(first),
         None => Vec::new(),
@@ -164,6 +168,10 @@ impl<'fd> Select<'fd> {
         self.wait_until(deadline.into())
     }
 
+    fn look_after_peers(&self) {
+        self.entries.iter().filter_map(Entry::watch).for_each(|watch| watch.look_after_peers());
+    }
+
     /// `found`, and the numbers of the others that are worth trying too.
     fn ready_with(&self, found: usize) -> Vec<usize> {
         let is_ready = |number: &usize| {
@@ -174,10 +182,25 @@ impl<'fd> Select<'fd> {
     }
 
     fn wait_until(&mut self, deadline: Deadline) -> Option<usize> {
+        // Who finds something ready each time never sleeps, and a death is something that it may wait for.
+        let now = coarse_milliseconds();
+        if now.wrapping_sub(self.looked) >= INTERVAL {
+            self.looked = now;
+            self.look_after_peers();
+        }
         let found = wait_from(&self.entries, self.first, deadline)?;
         self.first = (found + 1) % self.entries.len();
         Some(found)
     }
+}
+
+/// How often a [`Select`] looks after peers that may have died, in milliseconds.
+const INTERVAL: u64 = 50;
+
+/// On the monotonic clock, to a tick of the kernel. No system call.
+fn coarse_milliseconds() -> u64 {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::MonotonicCoarse);
+    now.tv_sec as u64 * 1_000 + now.tv_nsec as u64 / 1_000_000
 }
 
 /// The number of one that is worth trying, the next from `first` on; `None` when the time is up.
@@ -209,7 +232,7 @@ fn wait_from(entries: &[Entry<'_>], first: usize, deadline: Deadline) -> Option<
 /// Waits for all of these, numbered from 0 on.
 impl<'fd, W: Into<Waitable<'fd>>> FromIterator<W> for Select<'fd> {
     fn from_iter<I: IntoIterator<Item = W>>(things: I) -> Self {
-        Self { entries: things.into_iter().map(|thing| thing.into().0).collect(), first: 0 }
+        Self { entries: things.into_iter().map(|thing| thing.into().0).collect(), first: 0, looked: 0 }
     }
 }
 

@@ -33,17 +33,19 @@ pub(super) struct Frame {
 
 impl Frame {
     pub(super) const HEADER: usize = 8;
+    #[inline]
     pub(super) fn new(kind: Kind, length: usize, descriptors: u8) -> Self {
         Self { kind, descriptors, length: length as u64 }
     }
 
-    pub(super) fn encode(self) -> [u8; Self::HEADER] {
-        (self.kind as u64 | u64::from(self.descriptors) << 8 | self.length << 16).to_le_bytes()
+    #[inline]
+    pub(super) fn encode(self) -> u64 {
+        self.kind as u64 | u64::from(self.descriptors) << 8 | self.length << 16
     }
 
     /// What the header says, if it can be one.
-    pub(super) fn decode(bytes: [u8; Self::HEADER]) -> Option<Self> {
-        let word = u64::from_le_bytes(bytes);
+    #[inline]
+    pub(super) fn decode(word: u64) -> Option<Self> {
         let kind = match word as u8 {
             1 => Kind::Whole,
             2 => Kind::Begin,
@@ -55,11 +57,13 @@ impl Frame {
     }
 
     /// Bytes of a frame with so many after its header.
+    #[inline]
     pub(super) const fn size(length: usize) -> usize {
         Self::HEADER + length.next_multiple_of(8)
     }
 
     /// Bytes of this frame, of which there cannot be more than `most`.
+    #[inline]
     pub(super) fn size_within(self, most: usize) -> Option<usize> {
         let length = match self.kind {
             Kind::Whole | Kind::Part => self.length,
@@ -89,7 +93,7 @@ mod tests {
     #[test]
     fn what_is_no_kind_is_no_header() {
         for kind in (5..=255).chain([0]) {
-            assert_eq!(Frame::decode([kind, 0, 1, 0, 0, 0, 0, 0]), None);
+            assert_eq!(Frame::decode(1 << 16 | kind), None);
         }
     }
 

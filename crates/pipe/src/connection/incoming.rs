@@ -2,7 +2,7 @@
 
 use super::RecvError;
 use super::frame::{Frame, Kind};
-use super::lane::Lane;
+use super::lane::{DESCRIPTORS_MAX, Lane};
 use crate::ring::Consumer;
 use std::collections::VecDeque;
 use std::io;
@@ -21,6 +21,8 @@ pub(super) struct Incoming {
     has_aside: Arc<AtomicBool>,
     /// What the partial message, and those that were taken out, take up.
     held: usize,
+    /// How many descriptors they have brought.
+    held_descriptors: usize,
     /// The most bytes of a message, and of `held`.
     pub(super) limit: usize,
 }
@@ -30,6 +32,12 @@ pub(super) struct Received {
     pub(super) bytes: Vec<u8>,
     /// What came along, or why it did not.
     pub(super) descriptors: io::Result<Vec<OwnedFd>>,
+}
+
+impl Received {
+    fn descriptor_count(&self) -> usize {
+        self.descriptors.as_ref().map_or(0, Vec::len)
+    }
 }
 
 /// A message that can be received.
@@ -47,7 +55,7 @@ impl Incoming {
 
     pub(super) fn new(consumer: Consumer, limit: usize) -> Self {
         let has_aside = Arc::new(AtomicBool::new(false));
-        Self { consumer, partial: None, aside: VecDeque::new(), has_aside, held: 0, limit }
+        Self { consumer, partial: None, aside: VecDeque::new(), has_aside, held: 0, held_descriptors: 0, limit }
     }
 
     /// Whether all that has come is in the ring.
@@ -60,6 +68,7 @@ impl Incoming {
     }
 
     /// The next message, if it is whole. Takes the parts of a long one out of the ring.
+    #[inline]
     pub(super) fn look(&mut self, lane: &Lane) -> Result<Option<Found>, RecvError> {
         loop {
             if let Some(aside) = self.aside.front() {
@@ -81,13 +90,15 @@ impl Incoming {
     pub(super) fn take_in(&mut self, lane: &Lane) -> Result<(), RecvError> {
         while let Some((frame, size)) = self.header()? {
             let wanted = frame.length.saturating_add(Self::BESIDES as u64);
-            let has_room = self.is_clean() || wanted <= self.limit.saturating_sub(self.held) as u64;
+            let has_room = self.is_clean()
+                || wanted <= self.limit.saturating_sub(self.held) as u64
+                    && usize::from(frame.descriptors) + self.held_descriptors <= DESCRIPTORS_MAX;
             match frame.kind {
                 Kind::Whole | Kind::Begin if !has_room => return Ok(()),
                 Kind::Whole => {
                     let length = self.check_whole(frame)?;
                     let received = self.copy_out(length, frame.descriptors, lane);
-                    self.held += length + Self::BESIDES;
+                    self.hold(&received);
                     self.put_aside(received);
                     self.consumer.release(size);
                 }
@@ -108,9 +119,7 @@ impl Incoming {
             _ => {}
         }
         // Once: what is checked is what is used.
-        let mut header = [0; Frame::HEADER];
-        self.consumer.get(0, &mut header);
-        let frame = Frame::decode(header).ok_or(RecvError::Corrupt)?;
+        let frame = Frame::decode(self.consumer.word()).ok_or(RecvError::Corrupt)?;
         let size = frame.size_within(self.consumer.capacity()).ok_or(RecvError::Corrupt)?;
         if self.consumer.available(size)? < size {
             return Err(RecvError::Corrupt);
@@ -119,6 +128,7 @@ impl Incoming {
     }
 
     /// The length of a message that is in the ring as a whole.
+    #[inline]
     fn check_whole(&self, frame: Frame) -> Result<usize, RecvError> {
         // It lies in the ring, so its length is one of this process's memory.
         let length = frame.length as usize;
@@ -141,8 +151,9 @@ impl Incoming {
         let bytes = Vec::with_capacity(total.min(Self::AT_FIRST));
         // Now, before any other message's: they come in the order of first frames.
         let descriptors = lane.recv(frame.descriptors);
-        self.held += Self::BESIDES;
-        self.collect(Received { bytes, descriptors }, total);
+        let received = Received { bytes, descriptors };
+        self.hold(&received);
+        self.collect(received, total);
         self.consumer.release(size);
         Ok(())
     }
@@ -157,11 +168,22 @@ impl Incoming {
                 self.held += length;
                 self.collect(received, total);
             }
-            Kind::Abort => self.held -= received.bytes.len() + Self::BESIDES,
+            Kind::Abort => self.let_go(&received),
             _ => return Err(RecvError::Corrupt),
         }
         self.consumer.release(size);
         Ok(())
+    }
+
+    /// Counts what a message takes up.
+    fn hold(&mut self, received: &Received) {
+        self.held += received.bytes.len() + Self::BESIDES;
+        self.held_descriptors += received.descriptor_count();
+    }
+
+    fn let_go(&mut self, received: &Received) {
+        self.held -= received.bytes.len() + Self::BESIDES;
+        self.held_descriptors -= received.descriptor_count();
     }
 
     /// Puts a long message aside if it is whole, and keeps it for more of it otherwise.
@@ -174,6 +196,7 @@ impl Incoming {
     }
 
     /// A copy of the message at the head of the ring, and its descriptors.
+    #[inline]
     fn copy_out(&self, length: usize, descriptors: u8, lane: &Lane) -> Received {
         let mut bytes = Vec::new();
         self.consumer.append(Frame::HEADER, length, &mut bytes);
@@ -188,6 +211,7 @@ impl Incoming {
     }
 
     /// Receives the message that was found.
+    #[inline]
     pub(super) fn take(&mut self, found: Found, lane: &Lane) -> Received {
         match found {
             Found::InRing { length, descriptors } => {
@@ -221,7 +245,7 @@ impl Incoming {
     /// The message that was taken out first, which was found.
     fn take_aside(&mut self) -> Received {
         let Some(received) = self.aside.pop_front() else { unreachable!("it was found, and nothing was taken since") };
-        self.held -= received.bytes.len() + Self::BESIDES;
+        self.let_go(&received);
         if self.aside.is_empty() {
             self.has_aside.store(false, Ordering::Release);
         }

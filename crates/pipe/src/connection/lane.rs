@@ -3,6 +3,7 @@
 //! A message with descriptors is one byte in the socket, which they go along with, and *then* its frame in the ring. Both are first in, first out, and the frame says how many there are; so who has
 //! come to the frame finds them at the head of the socket, without waiting. A sender that is killed in between leaves a byte that no frame ever comes for, and nothing else comes after it. Nothing but descriptors passes through the socket.
 
+use super::SendError;
 use rustix::io::Errno;
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer, SendAncillaryMessage,
@@ -29,7 +30,7 @@ impl Lane {
     }
 
     /// Sends descriptors that belong to a message: false if too many are under way. Never blocks.
-    pub(super) fn send(&self, descriptors: &[OwnedFd]) -> io::Result<bool> {
+    pub(super) fn send(&self, descriptors: &[OwnedFd]) -> Result<bool, SendError> {
         let borrowed: Vec<BorrowedFd<'_>> = descriptors.iter().map(AsFd::as_fd).collect();
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS_MAX))];
         let mut control = SendAncillaryBuffer::new(&mut space);
@@ -40,16 +41,21 @@ impl Lane {
         {
             Ok(_) => Ok(true),
             Err(Errno::AGAIN) => Ok(false),
-            Err(error) => Err(error.into()),
+            // The kernel knows of a death before it is noticed here.
+            Err(Errno::PIPE | Errno::CONNRESET) => Err(SendError::Disconnected),
+            Err(error) => Err(SendError::Descriptors(error.into())),
         }
     }
 
     /// Receives the `count` descriptors that belong to a message which has come. Never blocks.
+    #[inline]
     pub(super) fn recv(&self, count: u8) -> io::Result<Vec<OwnedFd>> {
+        if count == 0 { Ok(Vec::new()) } else { self.recv_some(count) }
+    }
+
+    #[cold]
+    fn recv_some(&self, count: u8) -> io::Result<Vec<OwnedFd>> {
         let mut descriptors = Vec::new();
-        if count == 0 {
-            return Ok(descriptors);
-        }
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS_MAX))];
         let mut control = RecvAncillaryBuffer::new(&mut space);
         let flags = RecvFlags::CMSG_CLOEXEC | RecvFlags::DONTWAIT;

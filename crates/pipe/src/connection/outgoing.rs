@@ -19,15 +19,18 @@ pub(super) struct Message<'a> {
 }
 
 impl<'a> Message<'a> {
+    #[inline]
     pub(super) fn new(bytes: &'a [u8], descriptors: u8) -> Self {
         Self { bytes, descriptors, sent: None }
     }
 
+    #[inline]
     fn len(&self) -> usize {
         self.bytes.len()
     }
 
     /// Whether its first frame was sent.
+    #[inline]
     pub(super) fn has_begun(&self) -> bool {
         self.sent.is_some()
     }
@@ -47,6 +50,7 @@ impl Outgoing {
     }
 
     /// Bytes of the longest message that is sent as a whole: one that lets the other side read while there is room for another.
+    #[inline]
     fn whole(&self) -> usize {
         self.producer.capacity() / 4
     }
@@ -62,6 +66,7 @@ impl Outgoing {
     }
 
     /// Whether there is room for the first frame of a message now: for all of it, if `at_once`. Marks one that was begun and not gone on with as given up.
+    #[inline]
     pub(super) fn is_ready_for(&mut self, message: &Message<'_>, at_once: bool) -> Result<bool, Corrupt> {
         if self.is_open {
             if !self.has_room(Frame::HEADER)? {
@@ -74,25 +79,28 @@ impl Outgoing {
         self.has_room(if is_whole { Frame::size(message.len()) } else { Frame::HEADER })
     }
 
+    #[inline]
     fn has_room(&mut self, size: usize) -> Result<bool, Corrupt> {
         self.producer.room(size).map(|room| room >= size)
     }
 
     /// Sends what there is room for of a message that there was [room](Self::is_ready_for) for the first frame of.
+    #[inline]
     pub(super) fn advance(&mut self, message: &mut Message<'_>, at_once: bool) -> Result<Progress, Corrupt> {
+        if message.sent.is_none() && (at_once || message.len() <= self.whole()) {
+            self.frame(Kind::Whole, message.len(), message.descriptors, message.bytes);
+            return Ok(Progress::Sent);
+        }
+        self.advance_in_parts(message)
+    }
+
+    fn advance_in_parts(&mut self, message: &mut Message<'_>) -> Result<Progress, Corrupt> {
         let length = message.len();
-        let mut sent = match message.sent {
-            Some(sent) => sent,
-            None => {
-                if at_once || length <= self.whole() {
-                    self.frame(Kind::Whole, length, message.descriptors, message.bytes);
-                    return Ok(Progress::Sent);
-                }
-                self.frame(Kind::Begin, length, message.descriptors, &[]);
-                self.is_open = true;
-                0
-            }
-        };
+        let mut sent = message.sent.unwrap_or_else(|| {
+            self.frame(Kind::Begin, length, message.descriptors, &[]);
+            self.is_open = true;
+            0
+        });
         while sent < length {
             let count = self.part().min(length - sent);
             if !self.has_room(Frame::size(count))? {
@@ -109,7 +117,7 @@ impl Outgoing {
     /// Publishes a frame, for which there is room.
     #[inline]
     fn frame(&mut self, kind: Kind, length: usize, descriptors: u8, bytes: &[u8]) {
-        self.producer.put(0, &Frame::new(kind, length, descriptors).encode());
+        self.producer.put_word(Frame::new(kind, length, descriptors).encode());
         self.producer.put(Frame::HEADER, bytes);
         self.producer.publish(Frame::size(bytes.len()));
     }

@@ -26,6 +26,7 @@ impl Consumer {
     }
 
     /// How many bytes there can be.
+    #[inline]
     pub(crate) fn capacity(&self) -> usize {
         self.area.capacity
     }
@@ -40,6 +41,7 @@ impl Consumer {
         self.look(known)
     }
 
+    #[inline(never)]
     fn look(&mut self, known: u64) -> Result<usize, Corrupt> {
         // Pairs with the release store in `Producer::publish`: the bytes before are seen, and so is the area that the last of them lies in.
         let tail = self.ring.ends.tail.position.load(Ordering::Acquire);
@@ -84,6 +86,14 @@ impl Consumer {
         if !rest.is_empty() {
             self.area.bytes.read(second, rest);
         }
+    }
+
+    /// A copy of the word at the position, which is a multiple of eight, where there is one. It is not read yet.
+    #[inline]
+    #[cfg_attr(crash_points, track_caller)]
+    pub(crate) fn word(&self) -> u64 {
+        let [(start, _), _] = self.area.ranges(self.head, 8);
+        self.area.bytes.read_word(start)
     }
 
     /// Appends `length` bytes from `ahead` of the position, where there are so many, to `bytes`. They are not read yet.

@@ -27,6 +27,7 @@ impl Producer {
     }
 
     /// How many bytes there can be.
+    #[inline]
     pub(crate) fn capacity(&self) -> usize {
         self.area.capacity
     }
@@ -60,6 +61,14 @@ impl Producer {
         if !rest.is_empty() {
             self.area.bytes.write(second, rest);
         }
+    }
+
+    /// Copies a word to the position, which is a multiple of eight, where there is room. It is not written yet.
+    #[inline]
+    #[cfg_attr(crash_points, track_caller)]
+    pub(crate) fn put_word(&mut self, word: u64) {
+        let [(start, _), _] = self.area.ranges(self.tail, 8);
+        self.area.bytes.write_word(start, word);
     }
 
     /// Writes the first `count` bytes that there was room for.
@@ -115,6 +124,8 @@ impl Producer {
         self.ring.ends.tail.area.store(number as u32, Ordering::Release);
         self.area = area;
         self.limit = self.tail.wrapping_add(self.area.capacity as u64);
+        // For who waits for room without having this end.
+        self.ring.ends.space.notify_all();
         Ok(())
     }
 }

@@ -229,7 +229,7 @@ impl io::BufRead for Reader<Family> {
         Ok(self.in_place(available))
     }
 
-    /// Gives back `count` bytes of those that [`fill_buf`](Self::fill_buf) has shown.
+    /// Gives back `count` bytes of those that `fill_buf` has shown.
     ///
     /// # Panics
     /// If there were not so many.
@@ -238,4 +238,4 @@ impl io::BufRead for Reader<Family> {
     }
 }
 
-end!(Reader);
+end!(Reader, READER);

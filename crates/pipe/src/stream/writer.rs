@@ -234,4 +234,4 @@ impl<T: Trust> io::Write for Writer<T> {
     }
 }
 
-end!(Writer);
+end!(Writer, WRITER);
