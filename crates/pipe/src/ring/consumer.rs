@@ -47,33 +47,38 @@ impl Consumer {
         let tail = self.ring.ends.tail.position.load(Ordering::Acquire);
         // Acquire, for the starts: it may have moved on since.
         let area = self.ring.ends.tail.area.load(Ordering::Acquire) as usize;
-        if area < self.area.number || area >= AREAS {
-            return Err(Corrupt);
+        let mut here = tail.wrapping_sub(self.head);
+        if area != self.area.number {
+            here = self.follow(area, here)?;
         }
-        let written = tail.wrapping_sub(self.head);
-        let last = self.ring.area(area).ok_or(Corrupt)?;
-        if written > self.ring.most(&last) {
-            return Err(Corrupt);
-        }
-        let mut here = written;
-        while self.area.number < area {
-            // The area that this one ends before.
-            let until = self.ring.start(self.area.number + 1).wrapping_sub(self.head);
-            if until > 0 {
-                // It starts where something was written, or is about to be.
-                here = here.min(until);
-                break;
-            }
-            self.area = self.ring.area(self.area.number + 1).ok_or(Corrupt)?;
-            // Before the position moves past its start. Relaxed: the store of the position comes after it, and is a release.
-            self.ring.ends.head.area.store(self.area.number as u32, Ordering::Relaxed);
-        }
-        // More than there is room for, or less than known: the producer's position or area makes no sense.
+        // More than there is room for, or less than known: the producer's position makes no sense.
         if here > self.area.capacity as u64 || here < known {
             return Err(Corrupt);
         }
         self.limit = self.head.wrapping_add(here);
         Ok(here as usize)
+    }
+
+    /// Goes on towards area number `area`, in which the producer is: how many of the `written` bytes lie in the area that this one is in then.
+    #[cold]
+    fn follow(&mut self, area: usize, written: u64) -> Result<u64, Corrupt> {
+        let is_behind = area < self.area.number || area >= AREAS;
+        let last = self.ring.area(area).filter(|_| !is_behind).ok_or(Corrupt)?;
+        if written > self.ring.most(&last) {
+            return Err(Corrupt);
+        }
+        while self.area.number < area {
+            // The area that this one ends before.
+            let until = self.ring.start(self.area.number + 1).wrapping_sub(self.head);
+            if until > 0 {
+                // It starts where something was written, or is about to be.
+                return Ok(written.min(until));
+            }
+            self.area = self.ring.area(self.area.number + 1).ok_or(Corrupt)?;
+            // Before the position moves past its start. Relaxed: the store of the position comes after it, and is a release.
+            self.ring.ends.head.area.store(self.area.number as u32, Ordering::Relaxed);
+        }
+        Ok(written)
     }
 
     /// Copies bytes out from `ahead` of the position, where there are some. They are not read yet.
