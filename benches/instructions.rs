@@ -1,4 +1,4 @@
-//! How many instructions each operation of the queues and of the locks executes, with a limit for each: what `ci/instructions` runs under callgrind.
+//! How many instructions each operation of the queues, of the locks and of the pipes executes, with a limit for each: what `ci/instructions` runs under callgrind.
 //!
 //! `instructions --list` prints, for each operation, its name, how many calls to make, and its limit. `instructions NAME CALLS` makes so many calls of
 //! one operation, and the same preparations whatever their number; so a run of 2 N calls executes, beyond a run of N, N times what one call does
@@ -8,6 +8,8 @@
 mod locks;
 #[path = "queue/operations.rs"]
 mod operations;
+#[path = "pipe/operations.rs"]
+mod pipes;
 
 use locks::Repeat;
 use operations::Measure;
@@ -104,6 +106,24 @@ const LIMITS: &[(&str, u64)] = &[
     ("barrier wait, alone", 120),
     ("once lock get", 17),
     ("shared fetch_add", 14),
+    ("pipe write and read, 8 B, peers 1", 480),
+    ("pipe write and read, 64 B, peers 1", 495),
+    ("pipe write and read, 64 B, peers 8", 495),
+    ("pipe write and read, 64 B, peers 64", 495),
+    ("pipe write and read, 4 KiB, peers 1", 2400),
+    ("pipe write and read, 64 KiB, peers 1", 31800),
+    ("pipe try_read, empty", 220),
+    ("pipe try_write, full", 150),
+    ("pipe reserve and commit, fill_buf and consume, 64 B", 350),
+    ("pipe reserve and commit, fill_buf and consume, 16 KiB", 360),
+    ("connection send_bytes and recv_bytes_into, 0 B, peers 1", 905),
+    ("connection send_bytes and recv_bytes_into, 64 B, peers 1", 985),
+    ("connection send_bytes and recv_bytes_into, 64 B, peers 8", 985),
+    ("connection send_bytes and recv_bytes_into, 64 B, peers 64", 985),
+    ("connection send_bytes and recv_bytes_into, 4 KiB, peers 1", 2900),
+    ("connection send_bytes and recv_bytes, 64 B", 1280),
+    ("connection try_recv_bytes_into, empty", 255),
+    ("connection send and recv, a struct of three numbers", 2150),
 ];
 
 /// None for an operation that has no limit yet, so that its count can be seen; which is then above it.
@@ -164,6 +184,12 @@ impl Repeat for Instructions {
     }
 }
 
+impl pipes::Repeat for Instructions {
+    fn repeat<S, R>(&mut self, name: impl Display, state: impl Fn() -> S, call: impl FnMut(&mut S) -> R) {
+        Measure::repeat(self, name, state, call);
+    }
+}
+
 fn main() -> ExitCode {
     let arguments: Vec<String> = env::args().skip(1).collect();
     let task = match arguments.as_slice() {
@@ -176,6 +202,7 @@ fn main() -> ExitCode {
     let mut instructions = Instructions { task, met: Vec::new() };
     operations::all(&mut instructions);
     locks::all(&mut instructions);
+    pipes::all(&mut instructions);
     let met = instructions.met;
     if let Task::Call { name, .. } = &instructions.task
         && !met.contains(name)

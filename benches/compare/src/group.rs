@@ -10,6 +10,8 @@ pub enum Unit {
     MessageRate,
     /// Millions of operations a second.
     OperationRate,
+    /// Thousands of millions of bytes a second.
+    ByteRate,
     /// Nanoseconds, of a round trip or for each message or operation.
     Nanoseconds,
 }
@@ -19,12 +21,13 @@ impl Unit {
         match self {
             Self::MessageRate => "Mmsg/s",
             Self::OperationRate => "Mop/s",
+            Self::ByteRate => "GB/s",
             Self::Nanoseconds => "ns",
         }
     }
 
     pub fn higher_is_better(self) -> bool {
-        matches!(self, Self::MessageRate | Self::OperationRate)
+        matches!(self, Self::MessageRate | Self::OperationRate | Self::ByteRate)
     }
 
     /// The best of some numbers; there is one for each round.

@@ -8,8 +8,10 @@ mod growth;
 mod handover;
 mod latency;
 mod locks;
+mod message;
 mod mpmc;
 mod one_way;
+mod pipe;
 mod spsc;
 
 use crate::group::Group;
@@ -23,6 +25,8 @@ pub fn all(options: &Options) -> Vec<Group> {
         one_way::groups(),
         latency::groups(options),
         buffer::groups(),
+        pipe::groups(),
+        message::groups(),
         locks::groups(),
         handover::groups(options),
         growth::groups(),

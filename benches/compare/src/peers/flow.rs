@@ -50,6 +50,11 @@ impl Flow {
         self.messages as f64 * 1e3 / self.nanoseconds as f64
     }
 
+    /// Thousands of millions of bytes a second, of messages of `length` bytes each.
+    pub fn throughput(&self, length: usize) -> f64 {
+        self.messages as f64 * length as f64 / self.nanoseconds as f64
+    }
+
     /// Nanoseconds for each message.
     pub fn cost(&self) -> f64 {
         self.nanoseconds as f64 / self.messages as f64

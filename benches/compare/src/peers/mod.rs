@@ -11,6 +11,7 @@ pub mod handover;
 pub mod pin;
 pub mod processes;
 pub mod shared;
+pub mod stream;
 pub mod trip;
 pub mod turns;
 

@@ -64,7 +64,7 @@ pub fn buffers(length: usize) -> Result<(InPlace<SendEnd>, InPlace<ReceiveEnd>)>
 }
 
 impl SendEnd {
-    fn connect<T: Serialize>(self, hello: T) -> Result<IpcSender<T>> {
+    pub(super) fn connect<T: Serialize>(self, hello: T) -> Result<IpcSender<T>> {
         let sender = IpcSender::connect(self.0.wait()?)?;
         sender.send(hello)?;
         Ok(sender)
@@ -73,7 +73,7 @@ impl SendEnd {
 
 impl ReceiveEnd {
     /// The receiver, and the first message.
-    fn accept<T: Serialize + DeserializeOwned>(self) -> Result<(IpcReceiver<T>, T)> {
+    pub(super) fn accept<T: Serialize + DeserializeOwned>(self) -> Result<(IpcReceiver<T>, T)> {
         let (server, name) = IpcOneShotServer::new()?;
         self.0.post(&name)?;
         Ok(server.accept()?)

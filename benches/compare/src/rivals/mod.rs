@@ -1,20 +1,26 @@
 //! Every contender's ends, each used as its documentation tells its users to.
 
 pub mod channels;
+pub mod copied;
 pub mod glibc;
 pub mod iceoryx;
 pub mod in_place;
+pub mod ipc_bytes;
 pub mod ipc_channel;
 pub mod limits;
+pub mod memcpy;
 pub mod number;
 pub mod pipe;
 pub mod raw_sync;
 pub mod rings;
+pub mod seqpacket;
 pub mod shmkit;
 pub mod shmkit_async;
 pub mod shmkit_batch;
 pub mod shmkit_buffer;
+pub mod shmkit_connection;
 pub mod shmkit_locks;
+pub mod shmkit_pipe;
 pub mod shmkit_sizes;
 pub mod thread_locks;
 pub mod tokio_mpsc;

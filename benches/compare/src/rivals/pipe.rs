@@ -1,13 +1,13 @@
 //! pipe(2): every message is a write of its own, as it has to be if it is to be there at once.
 //!
-//! A receiver that only wants throughput reads what is there into a buffer, as `BufReader` does.
+//! A receiver that only wants throughput reads what is there into a buffer, as `BufReader` does. Blocks of bytes are written and read as they are.
 
 use crate::peers::flow::{Inlet, Outlet};
 use crate::peers::processes::Ticket;
 use crate::peers::shared::Inherited;
 use crate::peers::trip::Duplex;
 use anyhow::Result;
-use rustix::pipe::{PipeFlags, pipe_with};
+use rustix::pipe::{PipeFlags, fcntl_setpipe_size, pipe_with};
 use serde::{Deserialize, Serialize};
 use std::fs::File;
 use std::io::{BufReader, Read, Write};
@@ -27,6 +27,13 @@ impl Pipe {
     pub fn new() -> Result<Self> {
         let (reader, writer) = pipe_with(PipeFlags::empty())?;
         Ok(Self(reader, writer))
+    }
+
+    /// One that holds so many bytes: 1 MiB at most, unless the administrator has said otherwise.
+    pub fn of_size(bytes: usize) -> Result<Self> {
+        let pipe = Self::new()?;
+        fcntl_setpipe_size(&pipe.1, bytes)?;
+        Ok(pipe)
     }
 
     pub fn write_end(&self) -> WriteEnd {
@@ -50,7 +57,19 @@ impl Ticket for ReadEnd {
     type End = BufReader<File>;
 
     fn open(self) -> Result<BufReader<File>> {
-        Ok(BufReader::new(self.0.open(File::options().read(true))?))
+        Ok(BufReader::new(Unbuffered(self).open()?))
+    }
+}
+
+/// Reads without a buffer of its own.
+#[derive(Serialize, Deserialize)]
+pub struct Unbuffered(pub ReadEnd);
+
+impl Ticket for Unbuffered {
+    type End = File;
+
+    fn open(self) -> Result<File> {
+        Ok(self.0.0.open(File::options().read(true))?)
     }
 }
 
@@ -72,7 +91,7 @@ impl Inlet for BufReader<File> {
 
 /// Two pipes, one for each direction.
 #[derive(Serialize, Deserialize)]
-pub struct Both(pub WriteEnd, pub ReadEnd);
+pub struct Both(pub WriteEnd, pub Unbuffered);
 
 /// Their opened ends.
 pub struct Opened(File, File);
@@ -81,7 +100,7 @@ impl Ticket for Both {
     type End = Opened;
 
     fn open(self) -> Result<Opened> {
-        Ok(Opened(self.0.open()?, self.1.0.open(File::options().read(true))?))
+        Ok(Opened(self.0.open()?, self.1.open()?))
     }
 }
 
