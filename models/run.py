@@ -13,6 +13,7 @@ import mpmc
 import mutex
 import named
 import once
+import pipe
 import roles
 import rw_lock
 import semaphore
@@ -21,5 +22,6 @@ import watcher
 from explore import main
 
 if __name__ == "__main__":
-    models = (roles, named, mpmc, buffer, eventcount, semaphore, mutex, rw_lock, condvar, barrier, once, several, watcher)
+    models = (roles, named, mpmc, buffer, pipe, eventcount, semaphore, mutex, rw_lock, condvar, barrier, once, several,
+              watcher)
     main([case for model in models for case in model.CASES])

@@ -14,6 +14,7 @@ mod futures;
 mod harness;
 mod locks;
 mod named;
+mod pipes;
 mod pool;
 mod queues;
 mod races;
@@ -73,6 +74,7 @@ fn every_operation_survives_a_kill_at_every_site() {
     buffers::recovery::those_who_go_on_beside_the_dead();
     recovery::semaphore_waiter_that_reaps_the_holder();
     locks::all();
+    pipes::all();
     pool::worker_costs_its_own_task_one_error_at_most();
     pool::worker_costs_nothing_with_a_retry();
     named::creator();
@@ -102,4 +104,5 @@ fn a_stopped_process_delays_nobody_but_those_whom_the_documentation_names() {
     stops::others::leavers();
     stops::others::reapers();
     locks::stops::all();
+    pipes::stops::all();
 }

@@ -15,6 +15,9 @@ const SOURCES: &[&str] = &[
     "crates/queue/src/buffer",
     "crates/queue/src/spsc",
     "crates/segment/src/tally.rs",
+    "crates/pipe/src/ring.rs",
+    "crates/pipe/src/ring",
+    "crates/pipe/src/connection/lane.rs",
     "crates/sync/src/event_count.rs",
     "crates/sync/src/owner.rs",
     "crates/sync/src/mutex.rs",
@@ -56,7 +59,7 @@ const ACCESSES: [&str; 7] =
     [".load(Ordering", ".store(", ".swap(", ".fetch_", ".compare_exchange(", "fence(Ordering", "crash::site("];
 
 /// Sites that no victim can reach here, with the reason.
-const OUT_OF_REACH: [(&str, &str); 11] = [
+const OUT_OF_REACH: [(&str, &str); 13] = [
     ("HOLDERS.fetch_add", "a counter of this process, in a private segment, which no other process can see"),
     ("lock.compare_exchange(0, *holder", "the same"),
     ("Self::Table(table, _) => table", "the same"),
@@ -65,6 +68,8 @@ const OUT_OF_REACH: [(&str, &str); 11] = [
     (".word.store(word.0, Ordering::Relaxed)", "for tests that begin where positions go round"),
     ("self.ends.tail.store(position, Ordering::Relaxed)", "the same"),
     ("self.ends.head.store(position, Ordering::Release)", "the same"),
+    ("self.ends.tail.position.store(position, Ordering::Relaxed)", "the same"),
+    ("self.ends.head.position.store(position, Ordering::Relaxed)", "the same"),
     ("positions.tail.store(position, Ordering::Relaxed)", "the same"),
     ("positions.head.position.store(position, Ordering::Relaxed)", "the same"),
     ("steps.is_multiple_of(1024)", "only after 1,024 slots were passed in one operation; a read"),
@@ -86,8 +91,9 @@ const ONE_OUTCOME: [(&str, &str); 3] = [
     ),
 ];
 
-/// System calls that sleepers and wakers make, wherever they are called from.
-const CALLS: [&str; 3] = ["futex wait", "futex waitv", "futex wake"];
+/// System calls and copies whose sites are named by where they are called from.
+const CALLS: [&str; 9] =
+    ["futex wait", "futex waitv", "futex wake", "write bytes", "read bytes", "readv", "writev", "sendmsg", "recvmsg"];
 
 /// All files that `source` stands for, with their names in sites.
 fn files(source: &str) -> Vec<(PathBuf, String)> {

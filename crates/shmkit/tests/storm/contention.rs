@@ -132,7 +132,7 @@ impl Own<'_> {
 }
 
 /// The median, the slowest of a hundred, and the slowest of all.
-fn report(what: &str, mut times: Vec<Duration>) {
+pub(crate) fn report(what: &str, mut times: Vec<Duration>) {
     times.sort_unstable();
     let Some(&slowest) = times.last() else { return };
     let [half, most] = [50, 99].map(|percent| times[(times.len() - 1) * percent / 100]);

@@ -9,7 +9,7 @@
 //! Each of queues prints kills, messages, how many were lost, duplicated (only ever what a killed receiver had not acknowledged), and the
 //! slowest recovery: the time from a kill until the others, who may have met what the dead had claimed, had received two queues full. Each of locks prints
 //! kills, waiters that were stranded (none), what became of the changes that were completed, and how long it took from a kill until somebody else had
-//! the lock:
+//! the lock; each of pipes prints kills, what has passed, and how long it took from a kill until the other end was told:
 //!
 //! ```sh
 //! SHMKIT_STORM_KILLS=10000 cargo test --release -p shmkit --test storm locks::mutex -- --nocapture
@@ -20,6 +20,7 @@ mod contention;
 mod hand;
 mod locks;
 mod others;
+mod pipes;
 mod queues;
 mod soak;
 mod spsc;
