@@ -60,50 +60,22 @@ unsafe fn piece(source: *const u8, target: *mut u8, offset: usize, length: usize
 /// being torn: values are read when an index says that they are whole, and any bytes at all are a value of a plain type.
 #[cfg(not(loom))]
 mod racing {
-    /// Copies `length` bytes of this process's own into shared memory.
-    ///
-    /// # Safety
-    /// So many bytes can be read at `source`, which nobody writes, and written at `target`; the two do not overlap.
-    #[inline]
-    pub(crate) unsafe fn copy_in(source: *const u8, target: *mut u8, length: usize) {
-        #[cfg(target_arch = "x86_64")]
-        // SAFETY: the caller vouches for it.
-        unsafe {
-            wide::copy(source, target, length);
-        }
-        #[cfg(not(target_arch = "x86_64"))]
-        // SAFETY: the caller vouches for it.
-        unsafe {
-            by_words::copy_in(source, target, length);
-        }
-    }
-
-    /// Copies `length` bytes of shared memory to this process's own.
-    ///
-    /// # Safety
-    /// So many bytes can be read at `source` and written at `target`, which nobody else accesses; the two do not overlap.
-    #[inline]
-    pub(crate) unsafe fn copy_out(source: *const u8, target: *mut u8, length: usize) {
-        #[cfg(target_arch = "x86_64")]
-        // SAFETY: the caller vouches for it.
-        unsafe {
-            wide::copy(source, target, length);
-        }
-        #[cfg(not(target_arch = "x86_64"))]
-        // SAFETY: the caller vouches for it.
-        unsafe {
-            by_words::copy_out(source, target, length);
-        }
-    }
+    #[cfg(not(target_arch = "x86_64"))]
+    pub(crate) use by_words::{copy_in, copy_out};
+    /// In assembly the two do not differ.
+    #[cfg(target_arch = "x86_64")]
+    pub(crate) use wide::{copy as copy_in, copy as copy_out};
 
     #[cfg(target_arch = "x86_64")]
     mod wide {
         use std::arch::asm;
 
+        /// Copies `length` bytes.
+        ///
         /// # Safety
-        /// So many bytes can be read at `source` and written at `target`, which do not overlap.
+        /// So many bytes can be read at `source` and written at `target`, which do not overlap. What is this process's own of them is not accessed by anybody else meanwhile.
         #[inline]
-        pub(super) unsafe fn copy(mut source: *const u8, mut target: *mut u8, mut length: usize) {
+        pub(crate) unsafe fn copy(mut source: *const u8, mut target: *mut u8, mut length: usize) {
             while length >= 64 {
                 // SAFETY: 64 bytes are left. Only the registers named are changed, and the memory at `target`.
                 unsafe {
@@ -171,9 +143,11 @@ mod racing {
             (before, (length - before) / 8)
         }
 
+        /// Copies `length` bytes of this process's own into shared memory.
+        ///
         /// # Safety
-        /// As [`super::copy_in`].
-        pub(super) unsafe fn copy_in(source: *const u8, target: *mut u8, length: usize) {
+        /// So many bytes can be read at `source`, which nobody writes, and written at `target`; the two do not overlap.
+        pub(crate) unsafe fn copy_in(source: *const u8, target: *mut u8, length: usize) {
             let (before, words) = parts(target, length);
             for byte in (0..before).chain(before + words * 8..length) {
                 // SAFETY: within the range that the caller vouches for.
@@ -189,9 +163,11 @@ mod racing {
             }
         }
 
+        /// Copies `length` bytes of shared memory to this process's own.
+        ///
         /// # Safety
-        /// As [`super::copy_out`].
-        pub(super) unsafe fn copy_out(source: *const u8, target: *mut u8, length: usize) {
+        /// So many bytes can be read at `source`, and written at `target`, which nobody else accesses; the two do not overlap.
+        pub(crate) unsafe fn copy_out(source: *const u8, target: *mut u8, length: usize) {
             let (before, words) = parts(source, length);
             let source = source.cast_mut();
             for byte in (0..before).chain(before + words * 8..length) {
