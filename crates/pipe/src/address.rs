@@ -20,7 +20,7 @@
 //! Who comes to listen holds a lock (`flock`) on the directory while it looks whether somebody listens there, removes a socket that nobody has, and puts its own there, listening. So a path at which a connection is refused is
 //! one that was left by a listener that was killed. It is removed by the next one, or by nobody.
 
-use crate::connection::{CAPACITY, Connection, Duplex, end_of};
+use crate::connection::{Connection, Duplex, end_of};
 use crate::trust::Stranger;
 use handshake::{Patient, Secret};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, sockopt};
@@ -68,13 +68,16 @@ pub struct Address {
 }
 
 impl Address {
+    /// Bytes that each ring of a connection holds unless something else is said: 64 KiB, as a listener can have many.
+    pub const CAPACITY: usize = 1 << 16;
+
     /// For this user's programs (mode 0600), without a secret.
     pub fn new(path: impl Into<PathBuf>) -> Self {
         Self {
             path: path.into(),
             mode: 0o600,
             owner: None,
-            capacity: CAPACITY,
+            capacity: Self::CAPACITY,
             patience: Duration::from_secs(10),
             secret: None,
         }
@@ -92,7 +95,7 @@ impl Address {
         self
     }
 
-    /// For a listener: how many bytes each ring of a connection holds: a power of two, at least 256. 64 KiB unless something else is said.
+    /// For a listener: how many bytes each ring of a connection holds: a power of two, at least 256. [`CAPACITY`](Self::CAPACITY) unless something else is said.
     pub fn capacity(mut self, bytes: usize) -> Self {
         self.capacity = bytes;
         self

@@ -76,13 +76,13 @@ impl<T: Trust> Object for Duplex<T> {
 /// A part of a long message has room for something besides its header then.
 const LEAST: u64 = 256;
 
-/// Bytes that a ring of a connection holds unless something else is said.
-pub const CAPACITY: usize = 1 << 16;
+/// Bytes that each ring of a [`duplex`] connection holds unless something else is said: 2 MiB, for the reason given at [`Settings::CAPACITY`](crate::Settings::CAPACITY). Where bulk does not matter, 64 KiB will do, as between a listener and its many clients.
+pub const CAPACITY: usize = 1 << 21;
 
 /// The most bytes that a message may have unless something else is [said](Connection::set_limit).
 pub const LIMIT: usize = 1 << 26;
 
-/// Two ends of a connection, which can be passed to child processes, with rings of 64 KiB.
+/// Two ends of a connection, which can be passed to child processes, with rings of 2 MiB.
 ///
 /// # Errors
 /// [`Error::NoSpace`] and [`Error::System`] if shared memory or a Unix socket cannot be had.
@@ -288,7 +288,9 @@ impl<T: Trust> Connection<T> {
 
     /// Keeps the memory of an encoded value for the next one, unless it is large.
     fn keep(&mut self, encoded: Vec<u8>) {
-        if encoded.capacity() <= CAPACITY {
+        /// A page or some.
+        const KEPT: usize = 1 << 16;
+        if encoded.capacity() <= KEPT {
             self.encoded = encoded;
         }
     }

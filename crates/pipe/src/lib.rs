@@ -93,8 +93,8 @@
 //!
 //! # Cost
 //!
-//! Writing and reading cost the copying, and for each 16 KiB a store and two loads on either side; a message, two loads and two stores on either side. A pipe takes 9 KiB and its [capacity](Settings) of shared memory, a connection
-//! 10 KiB and twice [`CAPACITY`].
+//! Writing and reading cost the copying, and for each 16 KiB a store and two loads on either side; a message, two loads and two stores on either side. A pipe takes 9 KiB and its [capacity](Settings::CAPACITY) of shared memory, a connection
+//! 10 KiB and twice [`CAPACITY`], of a listener's twice 64 KiB.
 
 #![deny(unsafe_code)]
 

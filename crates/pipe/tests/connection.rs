@@ -133,7 +133,7 @@ fn what_is_sent_in_any_form_is_received_in_any_form() {
 fn a_connection_says_what_it_holds_and_allows() {
     let (here, there) = duplex().unwrap();
     assert_eq!((here.capacity(), there.capacity()), (CAPACITY, CAPACITY));
-    assert_eq!(format!("{there:?}"), "end 1 of a connection with rings of 65536 bytes");
+    assert_eq!(format!("{there:?}"), "end 1 of a connection with rings of 2097152 bytes");
     for wrong in [0, 1, 255, 257, 300, usize::MAX, 1 << 63] {
         assert!(matches!(duplex_with_capacity(wrong), Err(Error::Geometry(_))), "{wrong}");
         assert!(matches!(private_duplex(wrong), Err(Error::Geometry(_))), "{wrong}");
