@@ -62,21 +62,63 @@ unsafe fn piece(source: *const u8, target: *mut u8, offset: usize, length: usize
 mod racing {
     #[cfg(not(target_arch = "x86_64"))]
     pub(crate) use by_words::{copy_in, copy_out};
-    /// In assembly the two do not differ.
     #[cfg(target_arch = "x86_64")]
-    pub(crate) use wide::{copy as copy_in, copy as copy_out};
+    pub(crate) use wide::{copy_in, copy_out};
 
     #[cfg(target_arch = "x86_64")]
     mod wide {
         use std::arch::asm;
 
-        /// Copies `length` bytes.
+        /// Copies `length` bytes of this process's own into shared memory.
         ///
         /// # Safety
-        /// So many bytes can be read at `source` and written at `target`, which do not overlap. What is this process's own of them is not accessed by anybody else meanwhile.
+        /// So many bytes can be read at `source`, which nobody writes, and written at `target`; the two do not overlap.
         #[inline]
-        pub(crate) unsafe fn copy(mut source: *const u8, mut target: *mut u8, mut length: usize) {
+        pub(crate) unsafe fn copy_in(source: *const u8, target: *mut u8, length: usize) {
+            if length < AHEAD {
+                // SAFETY: the caller vouches for it.
+                unsafe { copy::<0>(source, target, length) };
+            } else {
+                // SAFETY: as above.
+                unsafe { copy_far_in(source, target, length) };
+            }
+        }
+
+        /// Lines that another core has had last are asked for so many bytes before they are written, which lets a writer get ahead of its reader: what has left its
+        /// core's own cache by the time that it is read comes several times faster. (Measured: 3 million messages of 4 KiB a second without it, 4 to 6 with it.)
+        const AHEAD: usize = 1024;
+
+        /// As [`copy_in`], for much.
+        ///
+        /// # Safety
+        /// As [`copy_in`].
+        #[inline(never)]
+        unsafe fn copy_far_in(source: *const u8, target: *mut u8, length: usize) {
+            // SAFETY: the caller vouches for it.
+            unsafe { copy::<AHEAD>(source, target, length) };
+        }
+
+        /// Copies `length` bytes of shared memory to this process's own.
+        ///
+        /// # Safety
+        /// So many bytes can be read at `source`, and written at `target`, which nobody else accesses; the two do not overlap.
+        #[inline]
+        pub(crate) unsafe fn copy_out(source: *const u8, target: *mut u8, length: usize) {
+            // SAFETY: the caller vouches for it.
+            unsafe { copy::<0>(source, target, length) };
+        }
+
+        /// # Safety
+        /// So many bytes can be read at `source` and written at `target`, which do not overlap. What is this process's own of them is not accessed by anybody else meanwhile.
+        #[inline(always)]
+        unsafe fn copy<const AHEAD: usize>(mut source: *const u8, mut target: *mut u8, mut length: usize) {
             while length >= 64 {
+                if AHEAD > 0 {
+                    // SAFETY: a hint, for any address.
+                    unsafe {
+                        asm!("prefetchw [{target} + {ahead}]", target = in(reg) target, ahead = const AHEAD, options(nostack, preserves_flags, readonly))
+                    };
+                }
                 // SAFETY: 64 bytes are left. Only the registers named are changed, and the memory at `target`.
                 unsafe {
                     asm!(
