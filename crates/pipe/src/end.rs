@@ -14,7 +14,7 @@ fn not_ours<O: Object>(role: &Role<O>) -> io::Error {
     io::Error::other(if role.segment().is_defunct() {
         "this process was forked from the one that has this end of the pipe: start processes with `spawn`"
     } else {
-        "this end of the pipe has been moved to another process"
+        "this end of the pipe has been moved to another process, or shut down"
     })
 }
 

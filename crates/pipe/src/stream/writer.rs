@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 /// | `BrokenPipe` | the reader has left or died: what it had not read is lost |
 /// | `WouldBlock`, `TimedOut` | there is no room, in those forms that do not wait for ever; nothing was written |
 /// | `InvalidData` | a peer wrote over the pipe |
-/// | `Other` | this end was moved to another process, or this process is a fork of the one that has it |
+/// | `Other` | this end was moved to another process, or shut down, or this process is a fork of the one that has it |
 pub struct Writer<T: Trust = Family> {
     pub(super) role: Role<Pipe<T>>,
     pub(super) producer: Producer,
