@@ -146,6 +146,10 @@ pub(crate) fn end_of<T: Trust>(
 /// Within [`send`](Self::send), values can have handles of this toolkit in them, and open files as [`Descriptor`]s: both arrive as what they were. A handle that exists once moves, be the message received or not. Between
 /// strangers, handles must be of objects that are [hardened](Object::HARDENED). Messages with descriptors cost some system calls.
 ///
+/// # Threads
+///
+/// An end is used by one thread at a time (`&mut self`). For one that sends while another one receives, use two connections, or one thread that waits for both directions by [`wait`](crate::wait) or by futures.
+///
 /// # When a process dies
 ///
 /// What it had sent whole is received, then comes [`RecvError::Disconnected`]; sending to it is [`SendError::Disconnected`]. Who waits notices within about 50 ms. Who is stopped delays the other side, which keeps its deadlines.
@@ -182,7 +186,7 @@ impl<T: Trust> Connection<T> {
 
     /// Allows received messages to have up to `bytes` bytes. 64 MiB unless something else is said. A longer one is an error, and can be received after a larger limit was set.
     ///
-    /// As much is taken in at most while this end waits for room to send.
+    /// As much is taken in at most while this end waits for room to send. It is this process's own: whoever this end is passed to begins with 64 MiB again.
     pub fn set_limit(&mut self, bytes: usize) {
         self.incoming.limit = bytes;
     }
