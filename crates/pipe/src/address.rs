@@ -22,9 +22,9 @@
 
 use crate::connection::{Connection, Duplex, end_of};
 use crate::trust::Stranger;
-use handshake::{Patient, Secret};
+use handshake::Secret;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, sockopt};
-use shmkit_segment::{Credentials, Options, Role};
+use shmkit_segment::{Credentials, DeadlineSocket, Options, Role};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -147,8 +147,8 @@ impl Address {
             return Err(ConnectError::WrongUser { path: self.path.clone(), found: listener.user, expected });
         }
         let deadline = self.deadline();
-        let mut patient = Patient::new(&socket, deadline);
-        handshake::as_client(&mut patient, self.secret.as_ref()).map_err(|failure| failure.at(&self.path))?;
+        let mut timed = DeadlineSocket::new(&socket, Some(deadline));
+        handshake::as_client(&mut timed, self.secret.as_ref()).map_err(|failure| failure.at(&self.path))?;
         let role: Role<Duplex<Stranger>> = shmkit_segment::recv_deadline(&socket, deadline)
             .map_err(|error| ConnectError::handover(&self.path, error))?;
         if role.number() != 1 {
@@ -164,8 +164,8 @@ impl Address {
             return Err(ConnectError::WrongUser { path: self.path.clone(), found: client.user, expected: own_user() });
         }
         // What a listener sends fits into a socket that nobody reads from.
-        let mut patient = Patient::new(&socket, self.deadline());
-        handshake::as_listener(&mut patient, self.secret.as_ref()).map_err(|failure| failure.at(&self.path))?;
+        let mut timed = DeadlineSocket::new(&socket, Some(self.deadline()));
+        handshake::as_listener(&mut timed, self.secret.as_ref()).map_err(|failure| failure.at(&self.path))?;
         let handover = |error| ConnectError::handover(&self.path, error);
         let segment = Options::new()
             .peers(PEERS)

@@ -135,4 +135,4 @@ pub use raw::{Liveness, Raw};
 pub use role::{ROLES, Role, Side, Sides};
 pub use segment::Segment;
 #[cfg(not(loom))]
-pub use socket::{Credentials, credentials, recv, recv_deadline, send};
+pub use socket::{Credentials, DeadlineSocket, credentials, recv, recv_deadline, send};

@@ -16,7 +16,7 @@ use rustix::net::{
     SendFlags,
 };
 use serde::{Serialize, de::DeserializeOwned};
-use std::io::{self, IoSlice, IoSliceMut, Read};
+use std::io::{self, IoSlice, IoSliceMut, Read, Write};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
@@ -95,7 +95,7 @@ pub fn send<T: Serialize>(socket: &UnixStream, value: &T) -> Result<(), Error> {
 /// [`Error::System`] with `UnexpectedEof` if the other side is gone, `InvalidData` if what it sent is not a `T`, or what the socket says; the
 /// errors of attaching if a segment is not as it should be. After an error, the socket is of no use.
 pub fn recv<T: DeserializeOwned>(socket: &UnixStream) -> Result<T, Error> {
-    receive(socket, None)
+    receive(DeadlineSocket::new(socket, None))
 }
 
 /// As [`recv`], and blocks until `deadline` at the latest, however little comes at a time.
@@ -105,35 +105,59 @@ pub fn recv<T: DeserializeOwned>(socket: &UnixStream) -> Result<T, Error> {
 /// # Errors
 /// As [`recv`]; [`Error::System`] with `WouldBlock` or `TimedOut` when the time is up.
 pub fn recv_deadline<T: DeserializeOwned>(socket: &UnixStream, deadline: Instant) -> Result<T, Error> {
-    receive(socket, Some(deadline))
+    receive(DeadlineSocket::new(socket, Some(deadline)))
 }
 
-/// Sets the time-out of the next read to what is left.
-fn hurry(socket: &UnixStream, deadline: Option<Instant>) -> io::Result<()> {
-    let Some(deadline) = deadline else { return Ok(()) };
-    match deadline.saturating_duration_since(Instant::now()) {
-        Duration::ZERO => Err(io::ErrorKind::TimedOut.into()),
-        remaining => socket.set_read_timeout(Some(remaining)),
+/// A socket that is read from until a deadline at the latest, however little comes at a time.
+///
+/// Reading sets the socket's time-out for that. Writing does not wait for the deadline: it is for what fits into the socket. Nobody at the other end is an error, and no signal.
+pub struct DeadlineSocket<'a> {
+    socket: &'a UnixStream,
+    deadline: Option<Instant>,
+}
+
+impl<'a> DeadlineSocket<'a> {
+    /// One with a deadline, or with none.
+    #[must_use]
+    pub fn new(socket: &'a UnixStream, deadline: Option<Instant>) -> Self {
+        Self { socket, deadline }
+    }
+
+    /// Sets the time-out of the next read to what is left.
+    fn hurry(&self) -> io::Result<()> {
+        let Some(deadline) = self.deadline else { return Ok(()) };
+        match deadline.saturating_duration_since(Instant::now()) {
+            Duration::ZERO => Err(io::ErrorKind::TimedOut.into()),
+            remaining => self.socket.set_read_timeout(Some(remaining)),
+        }
     }
 }
 
-/// Reads until a deadline.
-struct Hurried<'a>(&'a UnixStream, Option<Instant>);
-
-impl Read for Hurried<'_> {
+impl Read for DeadlineSocket<'_> {
     fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
-        hurry(self.0, self.1)?;
-        self.0.read(bytes)
+        self.hurry()?;
+        self.socket.read(bytes)
     }
 }
 
-fn receive<T: DeserializeOwned>(socket: &UnixStream, deadline: Option<Instant>) -> Result<T, Error> {
+impl Write for DeadlineSocket<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        // Without NOSIGNAL, writing to somebody who is gone could raise SIGPIPE.
+        Ok(rustix::net::send(self.socket, bytes, SendFlags::NOSIGNAL)?)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn receive<T: DeserializeOwned>(socket: DeadlineSocket<'_>) -> Result<T, Error> {
     let mut header = [0; HEADER];
     let mut descriptors = Vec::new();
     let mut filled = 0;
     while filled < HEADER {
-        hurry(socket, deadline).map_err(|cause| failed("receive a message", cause))?;
-        filled += receive_some(socket, &mut header[filled..], &mut descriptors)?;
+        socket.hurry().map_err(|cause| failed("receive a message", cause))?;
+        filled += receive_some(socket.socket, &mut header[filled..], &mut descriptors)?;
     }
     let number = |at: usize| u16::from_le_bytes([header[at], header[at + 1]]);
     let length = u32::from_le_bytes([header[8], header[9], header[10], header[11]]) as usize;
@@ -146,7 +170,7 @@ fn receive<T: DeserializeOwned>(socket: &UnixStream, deadline: Option<Instant>) 
     }
     // As much as arrives, not as much as was announced.
     let mut bytes = Vec::new();
-    let read = Hurried(socket, deadline).take(length as u64).read_to_end(&mut bytes);
+    let read = socket.take(length as u64).read_to_end(&mut bytes);
     let read = read.map_err(|cause| failed("receive a message", cause))?;
     if read < length {
         return Err(failed("receive a message", io::ErrorKind::UnexpectedEof.into()));

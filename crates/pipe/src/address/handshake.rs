@@ -2,10 +2,9 @@
 
 use super::ConnectError;
 use super::error::{is_end, is_late};
+use shmkit_segment::DeadlineSocket;
 use std::io::{self, Read, Write};
-use std::os::unix::net::UnixStream;
 use std::path::Path;
-use std::time::Instant;
 
 const MAGIC: [u8; 4] = *b"shmc";
 const VERSION: u16 = 1;
@@ -47,7 +46,7 @@ impl Failure {
 }
 
 /// The listener's part.
-pub(super) fn as_listener(socket: &mut Patient<'_>, secret: Option<&Secret>) -> Result<(), Failure> {
+pub(super) fn as_listener(socket: &mut DeadlineSocket<'_>, secret: Option<&Secret>) -> Result<(), Failure> {
     let mut hello = [0; HELLO];
     hello[..4].copy_from_slice(&MAGIC);
     hello[4..6].copy_from_slice(&VERSION.to_le_bytes());
@@ -61,7 +60,7 @@ pub(super) fn as_listener(socket: &mut Patient<'_>, secret: Option<&Secret>) -> 
 }
 
 /// The part of who connects.
-pub(super) fn as_client(socket: &mut Patient<'_>, secret: Option<&Secret>) -> Result<(), Failure> {
+pub(super) fn as_client(socket: &mut DeadlineSocket<'_>, secret: Option<&Secret>) -> Result<(), Failure> {
     let mut hello = [0; HELLO];
     socket.read_exact(&mut hello)?;
     if hello[..4] != MAGIC || hello[4..6] != VERSION.to_le_bytes() || hello[6] > 1 {
@@ -71,40 +70,6 @@ pub(super) fn as_client(socket: &mut Patient<'_>, secret: Option<&Secret>) -> Re
         Some(secret) if hello[6] == 1 => secret.answer(socket, &hello[8..]),
         None if hello[6] == 0 => Ok(()),
         _ => Err(Failure::Secret),
-    }
-}
-
-/// A socket that is read from until a deadline, however little comes at a time. What is written to it fits into it.
-pub(super) struct Patient<'a> {
-    socket: &'a UnixStream,
-    deadline: Instant,
-}
-
-impl<'a> Patient<'a> {
-    pub(super) fn new(socket: &'a UnixStream, deadline: Instant) -> Self {
-        Self { socket, deadline }
-    }
-}
-
-impl Read for Patient<'_> {
-    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
-        let remaining = self.deadline.saturating_duration_since(Instant::now());
-        if remaining.is_zero() {
-            return Err(io::ErrorKind::TimedOut.into());
-        }
-        self.socket.set_read_timeout(Some(remaining))?;
-        self.socket.read(bytes)
-    }
-}
-
-impl Write for Patient<'_> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        // Without NOSIGNAL, writing to somebody who is gone could raise SIGPIPE.
-        Ok(rustix::net::send(self.socket, bytes, rustix::net::SendFlags::NOSIGNAL)?)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
     }
 }
 
@@ -132,11 +97,11 @@ impl std::fmt::Debug for Secret {
 
 #[cfg(not(feature = "secret"))]
 impl Secret {
-    fn ask(&self, _: &mut Patient<'_>, _: &[u8]) -> Result<(), Failure> {
+    fn ask(&self, _: &mut DeadlineSocket<'_>, _: &[u8]) -> Result<(), Failure> {
         Err(Failure::Secret)
     }
 
-    fn answer(&self, _: &mut Patient<'_>, _: &[u8]) -> Result<(), Failure> {
+    fn answer(&self, _: &mut DeadlineSocket<'_>, _: &[u8]) -> Result<(), Failure> {
         Err(Failure::Secret)
     }
 }
@@ -149,7 +114,7 @@ impl Secret {
     }
 
     /// Lets the other side prove that it knows the secret, then proves it too.
-    fn ask(&self, socket: &mut Patient<'_>, ours: &[u8]) -> Result<(), Failure> {
+    fn ask(&self, socket: &mut DeadlineSocket<'_>, ours: &[u8]) -> Result<(), Failure> {
         let mut answer = [0; CHOICE + PROOF];
         // One who leaves has been asked for a secret that it does not have.
         socket.read_exact(&mut answer).map_err(|error| if is_end(&error) { Failure::Secret } else { error.into() })?;
@@ -160,7 +125,7 @@ impl Secret {
     }
 
     /// Proves that this side knows the secret, then lets the other one prove it.
-    fn answer(&self, socket: &mut Patient<'_>, theirs: &[u8]) -> Result<(), Failure> {
+    fn answer(&self, socket: &mut DeadlineSocket<'_>, theirs: &[u8]) -> Result<(), Failure> {
         let mut answer = [0; CHOICE + PROOF];
         let (ours, proof) = answer.split_at_mut(CHOICE);
         choose(ours)?;
