@@ -10,9 +10,10 @@ mod locks;
 mod operations;
 #[path = "pipe/operations.rs"]
 mod pipes;
+mod repeat;
 
-use locks::Repeat;
 use operations::Measure;
+use repeat::Repeat;
 use std::env;
 use std::fmt::Display;
 use std::hint::black_box;
@@ -143,11 +144,13 @@ struct Instructions {
     met: Vec<String>,
 }
 
-impl Measure for Instructions {
+impl Repeat for Instructions {
     fn repeat<S, R>(&mut self, name: impl Display, state: impl Fn() -> S, call: impl FnMut(&mut S) -> R) {
         self.stretch(name, 2 * CALLS, state, |_| (), call);
     }
+}
 
+impl Measure for Instructions {
     fn stretch<S, R>(
         &mut self,
         name: impl Display,
@@ -175,18 +178,6 @@ impl Measure for Instructions {
                 black_box(call(black_box(&mut state)));
             }
         }
-    }
-}
-
-impl Repeat for Instructions {
-    fn repeat<S, R>(&mut self, name: impl Display, state: impl Fn() -> S, call: impl FnMut(&mut S) -> R) {
-        Measure::repeat(self, name, state, call);
-    }
-}
-
-impl pipes::Repeat for Instructions {
-    fn repeat<S, R>(&mut self, name: impl Display, state: impl Fn() -> S, call: impl FnMut(&mut S) -> R) {
-        Measure::repeat(self, name, state, call);
     }
 }
 

@@ -5,32 +5,14 @@
 
 #[path = "sync/operations.rs"]
 mod operations;
+mod repeat;
+mod time;
 
-use criterion::measurement::WallTime;
-use criterion::{BenchmarkGroup, Criterion, criterion_group, criterion_main};
-use operations::Repeat;
-use std::fmt::Display;
-use std::hint::black_box;
-use std::time::Duration;
-
-/// Measures the time an operation takes.
-struct Time<'a>(BenchmarkGroup<'a, WallTime>);
-
-impl Repeat for Time<'_> {
-    fn repeat<S, R>(&mut self, name: impl Display, state: impl Fn() -> S, mut call: impl FnMut(&mut S) -> R) {
-        let mut made = None;
-        self.0.bench_function(name.to_string(), |bencher| {
-            let state = made.get_or_insert_with(&state);
-            bencher.iter(|| call(black_box(state)));
-        });
-    }
-}
+use criterion::{Criterion, criterion_group, criterion_main};
+use time::{Time, patient};
 
 fn uncontended(criterion: &mut Criterion) {
-    let mut group = criterion.benchmark_group("sync, nobody else");
-    // There are many of them, and they take nanoseconds.
-    group.warm_up_time(Duration::from_millis(200)).measurement_time(Duration::from_secs(1));
-    let mut time = Time(group);
+    let mut time = Time(patient(criterion, "sync, nobody else"));
     operations::all(&mut time);
     time.0.finish();
 }

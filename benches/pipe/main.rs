@@ -7,34 +7,14 @@
 
 mod operations;
 mod processes;
+#[path = "../repeat.rs"]
+mod repeat;
+#[path = "../time.rs"]
+mod time;
 
-use criterion::measurement::WallTime;
-use criterion::{BenchmarkGroup, Criterion, criterion_group, criterion_main};
-use operations::Repeat;
+use criterion::{Criterion, criterion_group, criterion_main};
 use processes::processes;
-use std::fmt::Display;
-use std::hint::black_box;
-use std::time::Duration;
-
-/// There are many of them, and they take nanoseconds.
-fn patient<'a>(criterion: &'a mut Criterion, name: &str) -> BenchmarkGroup<'a, WallTime> {
-    let mut group = criterion.benchmark_group(name);
-    group.warm_up_time(Duration::from_millis(200)).measurement_time(Duration::from_secs(1));
-    group
-}
-
-/// Measures the time an operation takes.
-struct Time<'a>(BenchmarkGroup<'a, WallTime>);
-
-impl Repeat for Time<'_> {
-    fn repeat<S, R>(&mut self, name: impl Display, state: impl Fn() -> S, mut call: impl FnMut(&mut S) -> R) {
-        let mut made = None;
-        self.0.bench_function(name.to_string(), |bencher| {
-            let state = made.get_or_insert_with(&state);
-            bencher.iter(|| call(black_box(state)));
-        });
-    }
-}
+use time::{Time, patient};
 
 fn one_thread(criterion: &mut Criterion) {
     let mut time = Time(patient(criterion, "pipe, one thread"));

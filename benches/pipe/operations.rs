@@ -4,10 +4,10 @@
 //! What keeps the numbers honest is what does so for the queues: `../queue/operations.rs`. What is written is read in the same operation, and the ring goes
 //! round often, so that looking at the other side's position and splitting a copy in two are in the numbers. All rings are in shared memory.
 
+use crate::repeat::Repeat;
 use serde::{Deserialize, Serialize};
 use shmkit::pipe::{Connection, Family, Pipe, Reader, Settings, Writer, duplex_with_capacity};
 use shmkit::segment::{Object, Options, Segment};
-use std::fmt::Display;
 use std::hint::black_box;
 use std::io::{BufRead, Read, Write};
 use std::sync::Arc;
@@ -19,12 +19,6 @@ const PEERS: [usize; 3] = [1, 8, 64];
 
 const ALIVE: &str = "the other end is there";
 const MEMORY: &str = "there is memory";
-
-/// A way of measuring.
-pub(crate) trait Repeat {
-    /// `call` leaves the ring as full as it was, so that it can be called any number of times.
-    fn repeat<S, R>(&mut self, name: impl Display, state: impl Fn() -> S, call: impl FnMut(&mut S) -> R);
-}
 
 /// All of them, in the order in which they are best read.
 pub(crate) fn all(measure: &mut impl Repeat) {

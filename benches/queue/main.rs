@@ -7,35 +7,21 @@
 
 mod operations;
 mod processes;
+#[path = "../repeat.rs"]
+mod repeat;
+#[path = "../time.rs"]
+mod time;
 
-use criterion::measurement::WallTime;
-use criterion::{BenchmarkGroup, BenchmarkId, Criterion, criterion_group, criterion_main};
+use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use operations::Measure;
 use processes::processes;
 use shmkit::queue::buffer;
 use std::fmt::Display;
 use std::hint::black_box;
 use std::time::{Duration, Instant};
-
-/// There are many of them, and they take nanoseconds.
-fn patient<'a>(criterion: &'a mut Criterion, name: &str) -> BenchmarkGroup<'a, WallTime> {
-    let mut group = criterion.benchmark_group(name);
-    group.warm_up_time(Duration::from_millis(200)).measurement_time(Duration::from_secs(1));
-    group
-}
-
-/// Measures the time an operation takes.
-struct Time<'a>(BenchmarkGroup<'a, WallTime>);
+use time::{Time, patient};
 
 impl Measure for Time<'_> {
-    fn repeat<S, R>(&mut self, name: impl Display, state: impl Fn() -> S, mut call: impl FnMut(&mut S) -> R) {
-        let mut made = None;
-        self.0.bench_function(name.to_string(), |bencher| {
-            let state = made.get_or_insert_with(&state);
-            bencher.iter(|| call(black_box(state)));
-        });
-    }
-
     fn stretch<S, R>(
         &mut self,
         name: impl Display,

@@ -5,6 +5,7 @@
 //! stays in registers from one call to the next. Every operation checks that it did what it is named after. Where a name says "and", both are in the number;
 //! where it does not, the other half of the work was done before the measurement or is left for after it.
 
+use crate::repeat::Repeat;
 use shmkit::queue::buffer;
 use shmkit::queue::mpmc::{self, Mpmc};
 use shmkit::queue::spsc::{self, Spsc};
@@ -30,10 +31,7 @@ const ROOM: &str = "there is room";
 const SENT: &str = "something was sent";
 
 /// A way of measuring.
-pub(crate) trait Measure {
-    /// `call` leaves the queue as full as it was, so that it can be called any number of times.
-    fn repeat<S, R>(&mut self, name: impl Display, state: impl Fn() -> S, call: impl FnMut(&mut S) -> R);
-
+pub(crate) trait Measure: Repeat {
     /// `call` can be called `calls` times after `prepare`, whose cost is not to be counted.
     fn stretch<S, R>(
         &mut self,

@@ -4,13 +4,13 @@
 //! What keeps the numbers honest is what does so for the queues: `../queue/operations.rs`. All objects are in shared memory, with places for 64 peers unless the name says otherwise, as
 //! that is what they are for.
 
+use crate::repeat::Repeat;
 use shmkit::segment::primitive::{AtomicU64, Ordering};
 use shmkit::segment::{Configuration, Object, Options, Plain, Segment};
 use shmkit::sync::{
     Array, Barrier, Condvar, CountingSemaphore, Event, EventCount, Mutex, MutexObject, OnceLock, RwLock, RwLockObject,
     Semaphore, SemaphoreObject, Shared, TryAcquireError, TryLockError,
 };
-use std::fmt::Display;
 use std::hint::black_box;
 use std::sync::Arc;
 
@@ -18,12 +18,6 @@ use std::sync::Arc;
 const PEERS: [usize; 3] = [1, 8, 64];
 const MEMORY: &str = "there is memory";
 const ALIVE: &str = "nobody has died";
-
-/// A way of measuring.
-pub(crate) trait Repeat {
-    /// `call` leaves the object as it was, so that it can be called any number of times.
-    fn repeat<S, R>(&mut self, name: impl Display, state: impl Fn() -> S, call: impl FnMut(&mut S) -> R);
-}
 
 /// Every operation. What is measured of it includes that it succeeds.
 pub(crate) fn all(measure: &mut impl Repeat) {

@@ -13,43 +13,22 @@
 
 #![no_main]
 
+#[path = "../../crates/pipe/tests/counting/mod.rs"]
+mod counting;
+
+use counting::peak;
 use libfuzzer_sys::{Corpus, fuzz_target};
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags};
 use shmkit_pipe::{Connection, Descriptor, Duplex, RecvError, Stranger};
 use shmkit_segment::transfer::{Reach, receiving_from, sending_to};
 use shmkit_segment::{Options, Role};
-use std::alloc::{GlobalAlloc, Layout, System};
 use std::fs::File;
 use std::io::IoSlice;
 use std::mem::MaybeUninit;
 use std::os::fd::AsFd;
 use std::os::unix::fs::FileExt;
 use std::os::unix::net::UnixStream;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
-
-/// How much memory this process has allocated by Rust, and the most that it ever had.
-struct Counting;
-static NOW: AtomicUsize = AtomicUsize::new(0);
-static PEAK: AtomicUsize = AtomicUsize::new(0);
-
-// SAFETY: the system's allocator, with counts beside it that allocate nothing themselves.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        PEAK.fetch_max(NOW.fetch_add(layout.size(), Ordering::Relaxed) + layout.size(), Ordering::Relaxed);
-        // SAFETY: as the caller vouches.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        NOW.fetch_sub(layout.size(), Ordering::Relaxed);
-        // SAFETY: as the caller vouches.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
-
-#[global_allocator]
-static COUNTING: Counting = Counting;
 
 const CAPACITY: usize = 1 << 12;
 const PEERS: usize = 3;
@@ -202,15 +181,14 @@ fuzz_target!(|input: &[u8]| -> Corpus {
     (0..socket).for_each(|_| slip(&lane));
     connection.set_limit(limit);
     let outcomes = foretold(content, limit, socket);
-    let before = NOW.load(Ordering::Relaxed);
-    PEAK.store(before, Ordering::Relaxed);
     let mut form = (*form..=u8::MAX).chain(0..=u8::MAX).cycle();
-    for outcome in &outcomes {
-        assert_eq!(receive(&mut connection, form.next().unwrap_or(0)), *outcome);
-    }
-    let last = outcomes.last().expect("there is an end");
-    (0..8).for_each(|form| assert_eq!(receive(&mut connection, form), *last));
-    let needed = PEAK.load(Ordering::Relaxed) - before;
+    let needed = peak(|| {
+        for outcome in &outcomes {
+            assert_eq!(receive(&mut connection, form.next().unwrap_or(0)), *outcome);
+        }
+        let last = outcomes.last().expect("there is an end");
+        (0..8).for_each(|form| assert_eq!(receive(&mut connection, form), *last));
+    });
     assert!(needed <= 2 * limit + 16_384, "{needed} bytes for messages of {limit}");
     Corpus::Keep
 });

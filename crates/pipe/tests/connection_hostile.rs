@@ -4,56 +4,26 @@
 
 #[path = "../../sync/tests/company/mod.rs"]
 mod company;
+mod counting;
 #[path = "../../segment/tests/harness/mod.rs"]
 mod harness;
 
 use company::{LONG, MOMENT, start};
+use counting::peak;
+use fastrand::Rng;
 use harness::alone;
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags};
 use shmkit_pipe::{Connection, Descriptor, Duplex, Error, RecvError, SendError, Stranger, duplex};
 use shmkit_segment::transfer::{Reach, receiving_from, sending_to};
 use shmkit_segment::{Options, Role};
-use std::alloc::{GlobalAlloc, Layout, System};
 use std::fs::File;
 use std::io::IoSlice;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 use std::os::unix::net::UnixStream;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
-
-/// How much memory this process has allocated, and the most that it ever had.
-struct Counting;
-static NOW: AtomicUsize = AtomicUsize::new(0);
-static PEAK: AtomicUsize = AtomicUsize::new(0);
-
-// SAFETY: the system's allocator, with counts beside it that allocate nothing themselves.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        PEAK.fetch_max(NOW.fetch_add(layout.size(), Ordering::Relaxed) + layout.size(), Ordering::Relaxed);
-        // SAFETY: as the caller vouches.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        NOW.fetch_sub(layout.size(), Ordering::Relaxed);
-        // SAFETY: as the caller vouches.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
-
-#[global_allocator]
-static COUNTING: Counting = Counting;
-
-/// How much more than at its beginning `work` had allocated at most.
-fn peak(work: impl FnOnce()) -> usize {
-    let before = NOW.load(Ordering::Relaxed);
-    PEAK.store(before, Ordering::Relaxed);
-    work();
-    PEAK.load(Ordering::Relaxed) - before
-}
 
 const CAPACITY: usize = 1 << 10;
 /// Where the object is: behind the header and the places for 3 peers.
@@ -298,58 +268,42 @@ fn what_is_handed_over_as_an_end_and_is_none_is_an_error() {
     assert!(matches!(honest.send(&family), Err(SendError::Handle(Error::NotTransferable(_)))));
 }
 
-/// Numbers that look random, and are the same each time (splitmix64).
-struct Numbers(u64);
-
-impl Numbers {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
-    fn below(&mut self, bound: u64) -> u64 {
-        self.next() % bound
-    }
-}
-
 /// Does something that a peer could do: mostly what could nearly be, so that what comes next is believed for a while.
-fn lie(liar: &Liar, numbers: &mut Numbers) {
+fn lie(liar: &Liar, numbers: &mut Rng) {
     let capacity = CAPACITY as u64;
-    let length = match numbers.below(8) {
-        0 => numbers.next() >> 16,
-        1 => 1 << numbers.below(48),
-        2 => numbers.below(2 * capacity),
-        _ => numbers.below(40),
+    let length = match numbers.u64(..8) {
+        0 => numbers.u64(..) >> 16,
+        1 => 1 << numbers.u64(..48),
+        2 => numbers.u64(..2 * capacity),
+        _ => numbers.u64(..40),
     };
-    let descriptors = if numbers.below(4) == 0 { numbers.below(4) as u8 } else { 0 };
-    match numbers.below(32) {
+    let descriptors = if numbers.u64(..4) == 0 { numbers.u64(..4) as u8 } else { 0 };
+    match numbers.u64(..32) {
         // A message as it should be, in one frame or in several.
         0..=11 => {
-            let length = numbers.below(80);
-            let mut words = vec![numbers.next(); length.div_ceil(8) as usize];
+            let length = numbers.u64(..80);
+            let mut words = vec![numbers.u64(..); length.div_ceil(8) as usize];
             words.insert(0, header(WHOLE, 0, length));
             liar.publish(&words);
         }
         12..=16 => {
-            let parts = 1 + numbers.below(3);
+            let parts = 1 + numbers.u64(..3);
             liar.publish(&[header(BEGIN, 0, parts * 16)]);
-            (0..parts).for_each(|_| liar.publish(&[header(PART, 0, 16), numbers.next(), 1]));
+            (0..parts).for_each(|_| liar.publish(&[header(PART, 0, 16), numbers.u64(..), 1]));
         }
         17 => liar.publish(&[header(ABORT, 0, 0)]),
         18 | 19 => {
             liar.slip(1, usize::from(descriptors));
             liar.publish(&[header(WHOLE, descriptors, 0)]);
         }
-        20 => liar.slip(numbers.below(16) as usize + 1, numbers.below(5) as usize),
+        20 => liar.slip(numbers.u64(..16) as usize + 1, numbers.u64(..5) as usize),
         // Almost.
-        21..=24 => liar.publish(&[header(1 + numbers.below(4) as u8, descriptors, length), numbers.next()]),
-        25 => liar.publish(&[numbers.next()]),
-        26 => liar.set(RING, liar.word(RING).wrapping_add(numbers.below(64)).wrapping_sub(32)),
-        27 => liar.set(RING + 8 * numbers.below(ENDS / 8), numbers.next()),
-        28 => liar.set(OBJECT + 8 * numbers.below(ENDS / 8), numbers.next() >> numbers.below(64)),
-        29 => liar.set(OBJECT + 8 * numbers.below((ENDS + capacity) / 4), numbers.next()),
+        21..=24 => liar.publish(&[header(1 + numbers.u64(..4) as u8, descriptors, length), numbers.u64(..)]),
+        25 => liar.publish(&[numbers.u64(..)]),
+        26 => liar.set(RING, liar.word(RING).wrapping_add(numbers.u64(..64)).wrapping_sub(32)),
+        27 => liar.set(RING + 8 * numbers.u64(..ENDS / 8), numbers.u64(..)),
+        28 => liar.set(OBJECT + 8 * numbers.u64(..ENDS / 8), numbers.u64(..) >> numbers.u64(..64)),
+        29 => liar.set(OBJECT + 8 * numbers.u64(..(ENDS + capacity) / 4), numbers.u64(..)),
         // As before it all: what comes next is believed again, unless something has been noticed.
         _ => {
             let (ring, other) = (liar.word(RING + 128), liar.word(OBJECT));
@@ -362,10 +316,10 @@ fn lie(liar: &Liar, numbers: &mut Numbers) {
 }
 
 /// Does something that an honest one does, and comes back from it: whether it is worth going on.
-fn work(honest: &mut Connection<Stranger>, numbers: &mut Numbers) -> bool {
+fn work(honest: &mut Connection<Stranger>, numbers: &mut Rng) -> bool {
     let mut buffer = [0; 100];
-    let short = Duration::from_micros(numbers.below(60));
-    let received = match numbers.below(12) {
+    let short = Duration::from_micros(numbers.u64(..60));
+    let received = match numbers.u64(..12) {
         0 => honest.try_recv_bytes().map(drop),
         1 => honest.recv_bytes_timeout(short).map(drop),
         2 => honest.try_recv_bytes_into(&mut buffer).map(drop),
@@ -374,7 +328,7 @@ fn work(honest: &mut Connection<Stranger>, numbers: &mut Numbers) -> bool {
         5 => honest.try_recv::<Vec<Descriptor>>().map(drop),
         6 => honest.recv_deadline::<Connection<Stranger>>(Instant::now()).map(drop),
         number => {
-            let bytes = vec![1; numbers.below(if number < 9 { 4_000 } else { 100 }) as usize];
+            let bytes = vec![1; numbers.u64(..if number < 9 { 4_000 } else { 100 }) as usize];
             let sent = match number {
                 7 => honest.send_bytes_timeout(&bytes, short),
                 8 => honest.send_timeout(&(bytes, Descriptor::from(UnixStream::pair().unwrap().0)), short),
@@ -391,7 +345,7 @@ fn work(honest: &mut Connection<Stranger>, numbers: &mut Numbers) -> bool {
     };
     match received {
         Ok(()) => true,
-        Err(RecvError::Corrupt) => numbers.below(8) != 0,
+        Err(RecvError::Corrupt) => numbers.u64(..8) != 0,
         Err(
             RecvError::WouldBlock
             | RecvError::Timeout
@@ -413,10 +367,10 @@ fn any_lies_between_the_steps_of_an_honest_one_are_bytes_or_errors_within_its_li
         for seed in 1..=400 {
             let (mut honest, liar) = liar();
             honest.set_limit(LIMIT);
-            let mut numbers = Numbers(seed);
+            let mut numbers = Rng::with_seed(seed);
             let most = peak(|| {
                 for _ in 0..200 {
-                    (0..numbers.below(4)).for_each(|_| lie(&liar, &mut numbers));
+                    (0..numbers.u64(..4)).for_each(|_| lie(&liar, &mut numbers));
                     if !work(&mut honest, &mut numbers) {
                         break;
                     }
@@ -479,7 +433,7 @@ fn who_waits_for_room_keeps_no_more_descriptors_than_belong_to_a_message_or_two(
 /// Lies until it is killed.
 fn lie_for_ever((file, lane, seed): (Descriptor, Descriptor, u64)) {
     let liar = Liar { file: File::from(file.0), lane: UnixStream::from(lane.0), _role: None };
-    let mut numbers = Numbers(seed);
+    let mut numbers = Rng::with_seed(seed);
     loop {
         lie(&liar, &mut numbers);
     }
@@ -492,7 +446,7 @@ fn an_honest_one_comes_back_from_whatever_it_does_while_another_process_lies() {
         honest.set_limit(LIMIT);
         let [file, lane] = [OwnedFd::from(liar.file.try_clone().unwrap()), liar.lane.try_clone().unwrap().into()];
         let child = start(lie_for_ever, (Descriptor(file), Descriptor(lane), seed));
-        let mut numbers = Numbers(!seed);
+        let mut numbers = Rng::with_seed(!seed);
         for _ in 0..1_500 {
             // It goes on, whatever it is told.
             work(&mut honest, &mut numbers);

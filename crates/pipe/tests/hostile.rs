@@ -10,6 +10,7 @@ mod company;
 mod harness;
 
 use company::start;
+use fastrand::Rng;
 use harness::alone;
 use rustix::fs::FallocateFlags;
 use shmkit_pipe::{Error, Pipe, Reader, Settings, Stranger, Writer, pipe_for_strangers};
@@ -36,31 +37,15 @@ fn settings() -> Settings {
     Settings::new(FIRST).up_to(LAST)
 }
 
-/// Numbers that look random, and are the same each time (splitmix64).
-struct Numbers(u64);
-
-impl Numbers {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
-    fn below(&mut self, bound: u64) -> u64 {
-        self.next() % bound
-    }
-
-    /// A number near one that is believed, or far from all.
-    fn near(&mut self, number: u64) -> u64 {
-        match self.below(8) {
-            0 => number,
-            1 | 2 => number.wrapping_add(1 << self.below(17)),
-            3 | 4 => number.wrapping_sub(1 << self.below(17)),
-            5 => number.wrapping_add(self.below(2 * LAST as u64)),
-            6 => number.wrapping_sub(self.below(2 * LAST as u64)),
-            _ => self.next(),
-        }
+/// A number near one that is believed, or far from all.
+fn near(numbers: &mut Rng, number: u64) -> u64 {
+    match numbers.u64(..8) {
+        0 => number,
+        1 | 2 => number.wrapping_add(1 << numbers.u64(..17)),
+        3 | 4 => number.wrapping_sub(1 << numbers.u64(..17)),
+        5 => number.wrapping_add(numbers.u64(..2 * LAST as u64)),
+        6 => number.wrapping_sub(numbers.u64(..2 * LAST as u64)),
+        _ => numbers.u64(..),
     }
 }
 
@@ -68,14 +53,14 @@ impl Numbers {
 struct Liar {
     file: File,
     length: u64,
-    numbers: Numbers,
+    numbers: Rng,
     before: [u8; ENDS],
 }
 
 impl Liar {
     fn new(segment: &Strangers, seed: u64) -> Self {
         let file = File::from(segment.as_file().unwrap().try_clone_to_owned().unwrap());
-        let mut liar = Self { file, length: segment.length() as u64, numbers: Numbers(seed), before: [0; ENDS] };
+        let mut liar = Self { file, length: segment.length() as u64, numbers: Rng::with_seed(seed), before: [0; ENDS] };
         liar.remember();
         liar
     }
@@ -97,46 +82,46 @@ impl Liar {
     fn lie(&mut self) {
         let (tail, head) = (self.word(0), self.word(128));
         let numbers = &mut self.numbers;
-        let position = if numbers.below(2) == 0 { tail } else { head };
-        let position = numbers.near(position).to_ne_bytes();
-        let area = match numbers.below(8) {
-            0 => numbers.next() as u32,
+        let position = if numbers.u64(..2) == 0 { tail } else { head };
+        let position = near(numbers, position).to_ne_bytes();
+        let area = match numbers.u64(..8) {
+            0 => numbers.u64(..) as u32,
             1 => u32::MAX,
-            2 => 14 + numbers.below(3) as u32,
-            _ => numbers.below(6) as u32,
+            2 => 14 + numbers.u64(..3) as u32,
+            _ => numbers.u64(..6) as u32,
         };
-        match numbers.below(16) {
+        match numbers.u64(..16) {
             0 | 1 => self.put(0, &position),
             2 | 3 => self.put(128, &position),
             4 => self.put(8, &area.to_ne_bytes()),
             5 => self.put(136, &area.to_ne_bytes()),
             6 => {
-                let start = 16 + 8 * numbers.below(14);
+                let start = 16 + 8 * numbers.u64(..14);
                 self.put(start, &position);
             }
             7 => {
-                let (event, word) = (256 + 128 * numbers.below(2), numbers.next() as u32);
+                let (event, word) = (256 + 128 * numbers.u64(..2), numbers.u64(..) as u32);
                 self.put(event, &word.to_ne_bytes());
             }
             8 => {
                 // Anything, anywhere, mostly where it matters.
                 let all = self.length - OBJECT - 64;
-                let range = if numbers.below(2) == 0 { ENDS as u64 } else { all };
-                let place = numbers.below(range);
-                let bytes: Vec<u8> = (0..=numbers.below(63)).map(|_| numbers.next() as u8).collect();
+                let range = if numbers.u64(..2) == 0 { ENDS as u64 } else { all };
+                let place = numbers.u64(..range);
+                let bytes: Vec<u8> = (0..=numbers.u64(..63)).map(|_| numbers.u64(..) as u8).collect();
                 self.put(place, &bytes);
             }
             9 => {
                 // A hole, which is as good as zeros; where the header is not.
                 let (hole, page) = (FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE, 4096);
-                let place = 4 * page + page * numbers.below(self.length / page - 4);
+                let place = 4 * page + page * numbers.u64(..self.length / page - 4);
                 rustix::fs::fallocate(&self.file, hole, place, page).unwrap();
             }
             10 => self.put(0, &self.before.clone()),
             11 => self.remember(),
             // What could be.
             _ => {
-                let more = numbers.below(FIRST as u64);
+                let more = numbers.u64(..FIRST as u64);
                 self.put(8, &[0; 4]);
                 self.put(136, &[0; 4]);
                 self.put(0, &head.wrapping_add(more).to_ne_bytes());
@@ -174,15 +159,15 @@ impl Tally {
     }
 }
 
-fn write(writer: &mut Writer<Stranger>, numbers: &mut Numbers, patience: Duration, tally: &mut Tally) {
-    let bytes = vec![7; 1 + numbers.below(2 * FIRST as u64) as usize];
+fn write(writer: &mut Writer<Stranger>, numbers: &mut Rng, patience: Duration, tally: &mut Tally) {
+    let bytes = vec![7; 1 + numbers.u64(..2 * FIRST as u64) as usize];
     let begin = Instant::now();
-    let outcome = match numbers.below(4) {
+    let outcome = match numbers.u64(..4) {
         0 => writer.try_write(&bytes),
         1 => writer.write_timeout(&bytes, patience),
         2 => writer.write_deadline(&bytes, begin + patience),
         _ => {
-            let capacity = FIRST << numbers.below(5);
+            let capacity = FIRST << numbers.u64(..5);
             assert_eq!(writer.grow(capacity).is_ok(), capacity <= LAST);
             return;
         }
@@ -193,10 +178,10 @@ fn write(writer: &mut Writer<Stranger>, numbers: &mut Numbers, patience: Duratio
     tally.count(bytes.len(), outcome);
 }
 
-fn read(reader: &mut Reader<Stranger>, numbers: &mut Numbers, patience: Duration, tally: &mut Tally) {
-    let mut bytes = vec![0; 1 + numbers.below(2 * FIRST as u64) as usize];
+fn read(reader: &mut Reader<Stranger>, numbers: &mut Rng, patience: Duration, tally: &mut Tally) {
+    let mut bytes = vec![0; 1 + numbers.u64(..2 * FIRST as u64) as usize];
     let (begin, length) = (Instant::now(), bytes.len());
-    let outcome = match numbers.below(3) {
+    let outcome = match numbers.u64(..3) {
         0 => reader.try_read(&mut bytes),
         1 => reader.read_timeout(&mut bytes, patience),
         _ => reader.read_deadline(&mut bytes, begin + patience),
@@ -220,7 +205,7 @@ fn judged<E>(claim: Result<E, Error>) -> Option<E> {
 fn use_up(mut writer: Writer<Stranger>, mut reader: Reader<Stranger>, liar: &mut Liar) {
     const MOST: u64 = 3 * LAST as u64;
     let segment = Arc::clone(writer.segment());
-    let form = liar.numbers.below(2);
+    let form = liar.numbers.u64(..2);
     let writing = thread::spawn(move || match form {
         0 => writer.copy_from(File::open("/dev/zero").unwrap(), MOST),
         _ => writer.write_vectored(&[IoSlice::new(&[1; FIRST]), IoSlice::new(&[2; FIRST])]).map(|count| count as u64),
@@ -254,11 +239,11 @@ fn each_lie_between_two_operations_makes_some_bytes_or_an_error() {
         for seed in SEEDS {
             let (mut writer, mut reader) = pipe_for_strangers(settings()).unwrap();
             let segment = Arc::clone(writer.segment());
-            let (mut liar, mut numbers) = (Liar::new(&segment, seed), Numbers(!seed));
+            let (mut liar, mut numbers) = (Liar::new(&segment, seed), Rng::with_seed(!seed));
             for turn in 0..TURNS {
-                (0..numbers.below(3)).for_each(|_| liar.lie());
+                (0..numbers.u64(..3)).for_each(|_| liar.lie());
                 write(&mut writer, &mut numbers, Duration::ZERO, &mut writing);
-                (0..numbers.below(3)).for_each(|_| liar.lie());
+                (0..numbers.u64(..3)).for_each(|_| liar.lie());
                 read(&mut reader, &mut numbers, Duration::ZERO, &mut reading);
                 let _hints = (writer.watch().is_met(), reader.watch().is_met());
                 if turn % 10 == 9 {
@@ -358,7 +343,7 @@ fn lie_for_ever(liar: &mut Liar, here: &Event, mut meanwhile: impl FnMut()) {
     loop {
         liar.lie();
         here.set();
-        if liar.numbers.below(4) == 0 {
+        if liar.numbers.u64(..4) == 0 {
             meanwhile();
         }
     }
@@ -394,7 +379,8 @@ fn a_writer_has_its_deadlines_kept_by_a_reader_that_lies_without_pause() {
     alone(|()| {
         for seed in SEEDS {
             let (writer, reader) = pipe_for_strangers(settings()).unwrap();
-            let (here, segment, mut numbers) = (Event::new().unwrap(), Arc::clone(writer.segment()), Numbers(!seed));
+            let (here, segment, mut numbers) =
+                (Event::new().unwrap(), Arc::clone(writer.segment()), Rng::with_seed(!seed));
             let child = start(lie, (reader, here.clone(), seed));
             here.wait().unwrap();
             work(writer, || Writer::claim(&segment), |writer, tally| write(writer, &mut numbers, PATIENCE, tally));
@@ -412,7 +398,8 @@ fn a_reader_has_its_deadlines_kept_by_a_writer_that_lies_without_pause() {
     alone(|()| {
         for seed in SEEDS {
             let (writer, reader) = pipe_for_strangers(settings()).unwrap();
-            let (here, segment, mut numbers) = (Event::new().unwrap(), Arc::clone(reader.segment()), Numbers(!seed));
+            let (here, segment, mut numbers) =
+                (Event::new().unwrap(), Arc::clone(reader.segment()), Rng::with_seed(!seed));
             let child = start(lie, (writer, here.clone(), seed));
             here.wait().unwrap();
             work(reader, || Reader::claim(&segment), |reader, tally| read(reader, &mut numbers, PATIENCE, tally));

@@ -5,50 +5,16 @@
 //! completes in every interleaving; then its lock falls, and a survivor reaps it or takes its end over.
 #![cfg(all(loom, crash_points))]
 
+#[path = "../../segment/tests/every_site/mod.rs"]
+mod every_site;
+
+use every_site::{kill_at_every_site, survives};
 use loom::thread;
 use shmkit_pipe::{Family, Pipe, Reader, Settings, Writer, private, private_at};
-use shmkit_segment::{Segment, crash};
+use shmkit_segment::Segment;
 use std::io::{ErrorKind, Read, Write};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-
-/// Explores `model` with the victim killed at every site; `model` says whether the victim completed.
-fn kill_at_every_site(name: &str, model: impl Fn(u64) -> bool + Copy + Send + Sync + 'static) {
-    kill_at_every_site_within(3, name, model);
-}
-
-fn kill_at_every_site_within(
-    preemptions: usize,
-    name: &str,
-    model: impl Fn(u64) -> bool + Copy + Send + Sync + 'static,
-) {
-    for n in 1.. {
-        let killed = Arc::new(AtomicBool::new(false));
-        let seen = Arc::clone(&killed);
-        let mut builder = loom::model::Builder::new();
-        builder.preemption_bound = Some(preemptions);
-        builder.max_branches = 20_000;
-        builder.check(move || {
-            if !model(n) {
-                seen.store(true, Ordering::Relaxed);
-            }
-        });
-        if !killed.load(Ordering::Relaxed) {
-            println!("{name}: killed at {} accesses", n - 1);
-            assert!(n > 1);
-            return;
-        }
-    }
-}
-
-/// Runs `operation` with the `n`-th access unwinding: whether it completed.
-fn survives(n: u64, operation: impl FnOnce()) -> bool {
-    crash::arm(n);
-    let completed = catch_unwind(AssertUnwindSafe(operation)).is_ok();
-    crash::disarm();
-    completed
-}
 
 /// What there is to read now, and then the end or nothing.
 fn read_what_is_there(reader: &mut Reader) -> Vec<u8> {
@@ -62,7 +28,7 @@ fn read_what_is_there(reader: &mut Reader) -> Vec<u8> {
 /// Its bytes are written together or not at all, and the next writer goes on behind them.
 #[test]
 fn writer_of_two_bytes() {
-    kill_at_every_site("writer of two bytes", |n| {
+    kill_at_every_site("writer of two bytes", 3, |n| {
         let (writer, mut reader) = private_at(4, u64::MAX).unwrap();
         let segment = Arc::clone(reader.segment());
         drop(writer);
@@ -88,7 +54,7 @@ fn writer_of_two_bytes() {
 /// The reader sleeps when the writer dies, perhaps between the byte and the wake-up: it gets the byte, and the end.
 #[test]
 fn writer_for_whom_the_reader_waits() {
-    kill_at_every_site_within(2, "writer for whom the reader waits", |n| {
+    kill_at_every_site("writer for whom the reader waits", 2, |n| {
         let (writer, mut reader) = private(1).unwrap();
         let segment = Arc::clone(reader.segment());
         drop(writer);
@@ -111,7 +77,7 @@ fn writer_for_whom_the_reader_waits() {
 /// What it had not given back comes again to the next reader; and it gives nothing back that it has not copied.
 #[test]
 fn reader_of_one_byte() {
-    kill_at_every_site("reader of one byte", |n| {
+    kill_at_every_site("reader of one byte", 3, |n| {
         let (mut writer, reader) = private_at(2, u64::MAX).unwrap();
         let segment = Arc::clone(writer.segment());
         drop(reader);
@@ -137,7 +103,7 @@ fn reader_of_one_byte() {
 /// The writer sleeps when the reader dies, perhaps between the room and the wake-up: it uses the room, or learns of the death.
 #[test]
 fn reader_for_whom_the_writer_waits() {
-    kill_at_every_site("reader for whom the writer waits", |n| {
+    kill_at_every_site("reader for whom the writer waits", 3, |n| {
         let (mut writer, reader) = private(1).unwrap();
         let segment = Arc::clone(writer.segment());
         drop(reader);
@@ -171,7 +137,7 @@ fn reader_for_whom_the_writer_waits() {
 /// It has grown the pipe or it has not; whichever, the next writer can grow it, further too, and no byte is lost.
 #[test]
 fn writer_that_grows() {
-    kill_at_every_site("writer that grows", |n| {
+    kill_at_every_site("writer that grows", 3, |n| {
         let (writer, mut reader) = private_at(Settings::new(1).up_to(8), u64::MAX).unwrap();
         let segment = Arc::clone(reader.segment());
         drop(writer);
@@ -216,7 +182,7 @@ fn writer_that_grows_after_one_that_died_of_it() {
     static FIRST_COMPLETED: AtomicBool = AtomicBool::new(false);
     let name = "writer that grows after one that died of it";
     for n in (1..).take_while(|_| !FIRST_COMPLETED.load(Ordering::Relaxed)) {
-        kill_at_every_site(name, move |then| {
+        kill_at_every_site(name, 3, move |then| {
             let (writer, mut reader) = private(Settings::new(1).up_to(4)).unwrap();
             let segment = Arc::clone(reader.segment());
             drop(writer);
@@ -239,7 +205,7 @@ fn writer_that_grows_after_one_that_died_of_it() {
 /// It dies on its way from area to area, and the next reader goes on in the right one.
 #[test]
 fn reader_of_a_pipe_that_has_grown() {
-    kill_at_every_site("reader of a pipe that has grown", |n| {
+    kill_at_every_site("reader of a pipe that has grown", 3, |n| {
         let (mut writer, reader) = private_at(Settings::new(1).up_to(4), u64::MAX).unwrap();
         let segment = Arc::clone(writer.segment());
         drop(reader);

@@ -4,20 +4,17 @@
 #[path = "../../sync/tests/company/mod.rs"]
 mod company;
 mod content;
+#[path = "../../queue/tests/polling/mod.rs"]
+mod polling;
 
 use company::start;
+use polling::on_tokio;
 use shmkit_pipe::{Reader, Writer, pipe_with};
 use std::future::Future;
 use std::io::{ErrorKind, IoSlice};
 use std::pin::pin;
 use std::task::{Context, Waker};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-
-/// Runs a future on tokio, with two threads of its own.
-fn on_tokio<R: Send + 'static>(future: impl Future<Output = R> + Send + 'static) -> R {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).build().unwrap();
-    runtime.block_on(runtime.spawn(future)).unwrap()
-}
 
 const LENGTH: usize = 3_000_001;
 

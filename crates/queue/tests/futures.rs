@@ -1,58 +1,18 @@
 //! Futures, streams and sinks of queues: on two runtimes, between processes, and dropped in the middle.
 #![cfg(not(loom))]
 
+mod polling;
+
 use futures_util::{SinkExt, StreamExt};
+use polling::{finish, on_smol, on_tokio, patiently, poll, told};
 use proptest::prelude::*;
 use shmkit_process::spawn;
 use shmkit_queue::buffer::{self, Settings};
 use shmkit_queue::{JoinError, RecvError, SendError, TryRecvError, mpmc, spsc};
-use std::future::Future;
-use std::pin::{Pin, pin};
-use std::sync::Arc;
-use std::sync::mpsc::{self, Receiver as Heard, Sender as Say, TryRecvError as Quiet};
-use std::task::{Context, Poll, Wake, Waker};
+use std::pin::pin;
+use std::sync::mpsc::TryRecvError as Quiet;
+use std::task::Poll;
 use std::thread::{self, yield_now};
-
-/// Runs a future on tokio, with two threads of its own.
-fn on_tokio<R: Send + 'static>(future: impl Future<Output = R> + Send + 'static) -> R {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).build().unwrap();
-    // In a task, so that it has to be `Send`.
-    runtime.block_on(runtime.spawn(future)).unwrap()
-}
-
-/// Runs a future on smol's executor, in this thread.
-fn on_smol<R>(future: impl Future<Output = R>) -> R {
-    let executor = smol::LocalExecutor::new();
-    smol::block_on(executor.run(future))
-}
-
-/// A waker that tells when it is called.
-struct Told(Say<()>);
-
-impl Wake for Told {
-    fn wake(self: Arc<Self>) {
-        let _ = self.0.send(());
-    }
-}
-
-fn told() -> (Waker, Heard<()>) {
-    let (say, hear) = mpsc::channel();
-    (Arc::new(Told(say)).into(), hear)
-}
-
-fn poll<F: Future + ?Sized>(future: Pin<&mut F>, waker: &Waker) -> Poll<F::Output> {
-    future.poll(&mut Context::from_waker(waker))
-}
-
-/// Polls until it is ready, whenever its waker is called.
-fn finish<F: Future + ?Sized>(mut future: Pin<&mut F>, waker: &Waker, called: &Heard<()>) -> F::Output {
-    loop {
-        if let Poll::Ready(result) = poll(future.as_mut(), waker) {
-            return result;
-        }
-        called.recv().unwrap();
-    }
-}
 
 #[test]
 fn a_task_receives_what_a_process_sends_and_sends_what_a_process_receives() {
@@ -409,21 +369,6 @@ struct Fickle {
     /// After how many polls each of its futures is dropped.
     patience: u8,
     items: u8,
-}
-
-/// Awaits a future for so many polls at most.
-async fn patiently<F: Future>(future: F, patience: u8) -> Option<F::Output> {
-    let mut future = pin!(future);
-    let mut left = patience;
-    std::future::poll_fn(|context| match future.as_mut().poll(context) {
-        Poll::Ready(result) => Poll::Ready(Some(result)),
-        Poll::Pending if left == 0 => Poll::Ready(None),
-        Poll::Pending => {
-            left -= 1;
-            Poll::Pending
-        }
-    })
-    .await
 }
 
 fn fickle() -> impl Strategy<Value = Fickle> {

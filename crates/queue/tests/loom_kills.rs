@@ -5,45 +5,18 @@
 //! completes in every interleaving; then its lock falls, and the survivor reaps it.
 #![cfg(all(loom, crash_points))]
 
+#[path = "../../segment/tests/every_site/mod.rs"]
+mod every_site;
+
+use every_site::{kill_at_every_site, survives};
 use loom::thread;
 use shmkit_queue::{buffer, mpmc, spsc};
-use shmkit_segment::crash;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-/// Explores `model` with the victim killed at every site; `model` says whether the victim completed.
-fn kill_at_every_site(name: &str, model: impl Fn(u64) -> bool + Copy + Send + Sync + 'static) {
-    for n in 1.. {
-        let killed = Arc::new(AtomicBool::new(false));
-        let seen = Arc::clone(&killed);
-        let mut builder = loom::model::Builder::new();
-        builder.preemption_bound = Some(3);
-        builder.max_branches = 20_000;
-        builder.check(move || {
-            if !model(n) {
-                seen.store(true, Ordering::Relaxed);
-            }
-        });
-        if !killed.load(Ordering::Relaxed) {
-            println!("{name}: killed at {} accesses", n - 1);
-            assert!(n > 1);
-            return;
-        }
-    }
-}
-
-/// Runs `operation` with the `n`-th access unwinding: whether it completed.
-fn survives(n: u64, operation: impl FnOnce()) -> bool {
-    crash::arm(n);
-    let completed = catch_unwind(AssertUnwindSafe(operation)).is_ok();
-    crash::disarm();
-    completed
-}
-
 #[test]
 fn mpmc_sender() {
-    kill_at_every_site("mpmc sender", |n| {
+    kill_at_every_site("mpmc sender", 3, |n| {
         let (sender, receiver) = mpmc::private::<u64>(2).unwrap();
         let victim = sender.for_another_peer().unwrap();
         let thread = thread::spawn(move || {
@@ -65,7 +38,7 @@ fn mpmc_sender() {
 
 #[test]
 fn mpmc_receiver() {
-    kill_at_every_site("mpmc receiver", |n| {
+    kill_at_every_site("mpmc receiver", 3, |n| {
         let (sender, receiver) = mpmc::private::<u64>(2).unwrap();
         sender.try_send(1).unwrap();
         sender.try_send(2).unwrap();
@@ -91,7 +64,7 @@ fn mpmc_receiver() {
 /// A batch is sent whole or not at all.
 #[test]
 fn mpmc_batch_sender() {
-    kill_at_every_site("mpmc sender of two", |n| {
+    kill_at_every_site("mpmc sender of two", 3, |n| {
         let (sender, receiver) = mpmc::private::<u64>(4).unwrap();
         let victim = sender.for_another_peer().unwrap();
         let thread = thread::spawn(move || {
@@ -114,7 +87,7 @@ fn mpmc_batch_sender() {
 /// What a dead receiver had not given back comes again; who is killed later than that has received it.
 #[test]
 fn mpmc_batch_receiver() {
-    kill_at_every_site("mpmc receiver of two", |n| {
+    kill_at_every_site("mpmc receiver of two", 3, |n| {
         let (sender, receiver) = mpmc::private::<u64>(2).unwrap();
         sender.try_send_slice(&[1, 2]).unwrap();
         let victim = receiver.for_another_peer().unwrap();
@@ -141,7 +114,7 @@ fn mpmc_batch_receiver() {
 
 #[test]
 fn mpmc_at_most_once_is_never_twice_and_room_comes_back() {
-    kill_at_every_site("mpmc receiver at most once", |n| {
+    kill_at_every_site("mpmc receiver at most once", 3, |n| {
         let (sender, receiver) = mpmc::private::<u64>(mpmc::Settings::new(2).at_most_once()).unwrap();
         sender.try_send_slice(&[1, 2]).unwrap();
         let victim = receiver.for_another_peer().unwrap();
@@ -168,7 +141,7 @@ fn mpmc_at_most_once_is_never_twice_and_room_comes_back() {
 fn mpmc_message_is_delivered_again_if_its_receiver_died_before_the_acknowledgement() {
     /// The sites, as bits.
     static LOST_WITH_IT: AtomicU64 = AtomicU64::new(0);
-    kill_at_every_site("mpmc receiver alone", |n| {
+    kill_at_every_site("mpmc receiver alone", 3, |n| {
         let (sender, receiver) = mpmc::private::<u64>(2).unwrap();
         sender.try_send(1).unwrap();
         drop(sender);
@@ -196,7 +169,7 @@ fn mpmc_message_is_delivered_again_if_its_receiver_died_before_the_acknowledgeme
 
 #[test]
 fn buffer_sender() {
-    kill_at_every_site("buffer sender", |n| {
+    kill_at_every_site("buffer sender", 3, |n| {
         let (sender, receiver) = buffer::private((2, 1)).unwrap();
         let victim = sender.for_another_peer().unwrap();
         let thread = thread::spawn(move || {
@@ -217,7 +190,7 @@ fn buffer_sender() {
 
 #[test]
 fn buffer_receiver() {
-    kill_at_every_site("buffer receiver", |n| {
+    kill_at_every_site("buffer receiver", 3, |n| {
         let (sender, receiver) = buffer::private((2, 1)).unwrap();
         sender.try_send(&[1]).unwrap();
         sender.try_send(&[2]).unwrap();
@@ -268,7 +241,7 @@ fn drain(receiver: &buffer::Receiver) -> Vec<u8> {
 fn buffer_message_of_a_dead_sender_arrives_once_it_is_ready() {
     /// The sites, as bits.
     static LOST_WITH_IT: AtomicU64 = AtomicU64::new(0);
-    kill_at_every_site("buffer sender alone", |n| {
+    kill_at_every_site("buffer sender alone", 3, |n| {
         let (sender, receiver) = buffer::private((1, 1)).unwrap();
         let victim = sender.for_another_peer().unwrap();
         let completed = survives(n, || victim.try_send(&[7]).unwrap());
@@ -294,7 +267,7 @@ fn buffer_message_of_a_dead_sender_arrives_once_it_is_ready() {
 fn buffer_message_is_delivered_again_if_its_receiver_died_before_the_acknowledgement() {
     /// How many sites come before, in between and after.
     static SITES: [AtomicU64; 3] = [const { AtomicU64::new(0) }; 3];
-    kill_at_every_site("buffer receiver alone", |n| {
+    kill_at_every_site("buffer receiver alone", 3, |n| {
         let (sender, receiver) = buffer::private((3, 1)).unwrap();
         let victim = receiver.for_another_peer().unwrap();
         sender.try_send(&[7]).unwrap();
@@ -321,7 +294,7 @@ fn buffer_message_is_delivered_again_if_its_receiver_died_before_the_acknowledge
 /// One cell, which the victim overwrites while another one looks at what was there.
 #[test]
 fn buffer_sender_in_the_next_lap() {
-    kill_at_every_site("buffer sender in the next lap", |n| {
+    kill_at_every_site("buffer sender in the next lap", 3, |n| {
         let (sender, receiver) = buffer::private((1, 1)).unwrap();
         sender.try_send(&[1]).unwrap();
         let victim = sender.for_another_peer().unwrap();
@@ -345,7 +318,7 @@ fn buffer_sender_in_the_next_lap() {
 
 #[test]
 fn buffer_receiver_that_gives_back() {
-    kill_at_every_site("buffer receiver that gives back", |n| {
+    kill_at_every_site("buffer receiver that gives back", 3, |n| {
         let (sender, receiver) = buffer::private((2, 1)).unwrap();
         sender.try_send(&[1]).unwrap();
         sender.try_send(&[2]).unwrap();
@@ -368,7 +341,7 @@ fn buffer_receiver_that_gives_back() {
 
 #[test]
 fn buffer_sender_that_thinks_better_of_it() {
-    kill_at_every_site("buffer sender that thinks better of it", |n| {
+    kill_at_every_site("buffer sender that thinks better of it", 3, |n| {
         let (sender, receiver) = buffer::private((1, 1)).unwrap();
         let victim = sender.for_another_peer().unwrap();
         let thread = thread::spawn(move || {
@@ -414,14 +387,14 @@ fn buffer_reaper() {
         assert_eq!(got, [1, 7]);
         completed
     }
-    kill_at_every_site("buffer reaper", |n| model(n, false));
-    kill_at_every_site("buffer reaper, reaped first", |n| model(n, true));
+    kill_at_every_site("buffer reaper", 3, |n| model(n, false));
+    kill_at_every_site("buffer reaper, reaped first", 3, |n| model(n, true));
 }
 
 /// The victim is killed on its way to an end of the queue, or with it, while another one claims it too.
 #[test]
 fn spsc_claimer() {
-    kill_at_every_site("spsc claimer", |n| {
+    kill_at_every_site("spsc claimer", 3, |n| {
         let (sender, _receiver) = spsc::private::<u64>(2).unwrap();
         let segment = Arc::clone(sender.segment());
         drop(sender);
@@ -453,7 +426,7 @@ fn spsc_claimer() {
 /// The victim is killed while it sends a batch: all of it is there, or nothing, and a successor goes on behind.
 #[test]
 fn spsc_sender_of_a_batch() {
-    kill_at_every_site("spsc sender of a batch", |n| {
+    kill_at_every_site("spsc sender of a batch", 3, |n| {
         let (sender, mut receiver) = spsc::private::<u64>(4).unwrap();
         let segment = Arc::clone(receiver.segment());
         drop(sender);
@@ -476,7 +449,7 @@ fn spsc_sender_of_a_batch() {
 /// The victim is killed while it deals with a lease: what it has not acknowledged comes again to a successor.
 #[test]
 fn spsc_receiver_of_a_lease() {
-    kill_at_every_site("spsc receiver of a lease", |n| {
+    kill_at_every_site("spsc receiver of a lease", 3, |n| {
         let (mut sender, receiver) = spsc::private::<u64>(2).unwrap();
         let segment = Arc::clone(sender.segment());
         drop(receiver);

@@ -11,6 +11,8 @@ mod company;
 mod forked;
 #[path = "../../../segment/tests/harness/mod.rs"]
 mod harness;
+#[path = "../../../segment/tests/nobody/mod.rs"]
+mod nobody;
 
 mod crowds;
 mod forms;

@@ -1,24 +1,14 @@
 //! Programs of several users.
 
 use crate::company::{kill, start, stay};
+use crate::nobody::{NOBODY, become_nobody};
 use crate::{Place, answer, as_root, ask, cause, serves};
-use rustix::process::{Gid, Uid};
 use shmkit_pipe::{Address, ConnectError, Listener, connect};
 use shmkit_sync::Event;
 use std::fs::{Permissions, set_permissions};
 use std::io::ErrorKind;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
-
-const NOBODY: u32 = 65534;
-
-/// Gives up all rights of an administrator. A process with one thread is that thread.
-fn become_nobody() {
-    let (user, group) = (Uid::from_raw(NOBODY), Gid::from_raw(NOBODY));
-    rustix::thread::set_thread_groups(&[]).unwrap();
-    rustix::thread::set_thread_res_gid(group, group, group).unwrap();
-    rustix::thread::set_thread_res_uid(user, user, user).unwrap();
-}
 
 /// A place in a directory with this mode.
 fn place_for(mode: u32) -> Place {

@@ -8,6 +8,8 @@
 mod harness;
 #[path = "../journal/mod.rs"]
 mod journal;
+#[path = "../nobody/mod.rs"]
+mod nobody;
 #[path = "../../../process/tests/rendezvous/mod.rs"]
 mod rendezvous;
 

@@ -3,25 +3,15 @@
 use crate::harness::{Name, kill};
 use crate::journal::Event::{Swept, Woken};
 use crate::journal::{Journal, configuration};
+use crate::nobody::{NOBODY, become_nobody};
 use crate::rendezvous::{Rendezvous, arrive, stay};
 use crate::{as_root, cause_in_file, entries, have_names_in_private};
-use rustix::process::{Gid, Uid};
 use shmkit_process::spawn;
 use shmkit_segment::{Error, Named, Options, Side, State, list, remove, remove_stale};
 use std::fs::{Permissions, set_permissions};
 use std::io::ErrorKind;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
-
-const NOBODY: u32 = 65534;
-
-/// Gives up all rights of an administrator. A process with one thread is that thread.
-fn become_nobody() {
-    let (user, group) = (Uid::from_raw(NOBODY), Gid::from_raw(NOBODY));
-    rustix::thread::set_thread_groups(&[]).unwrap();
-    rustix::thread::set_thread_res_gid(group, group, group).unwrap();
-    rustix::thread::set_thread_res_uid(user, user, user).unwrap();
-}
 
 /// Where any user can arrive.
 fn rendezvous_for_all() -> Rendezvous {

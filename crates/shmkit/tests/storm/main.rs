@@ -27,6 +27,7 @@ mod spsc;
 
 use board::Board;
 use shmkit::prelude::*;
+use shmkit::segment::Error;
 use std::os::unix::process::ExitStatusExt;
 use std::time::{Duration, Instant};
 
@@ -64,6 +65,18 @@ fn kill(victim: JoinHandle<()>) -> bool {
         // Before it came to life.
         Err(JoinError::NeverStarted(_)) => true,
         Err(other) => panic!("the victim failed in another way: {other}"),
+    }
+}
+
+/// Claims an end whose last holder is dead, which the kernel may show a moment late: see [`Segment::sole_role`].
+fn succeed<End>(claim: impl Fn() -> Result<End, Error>) -> End {
+    let started = Instant::now();
+    loop {
+        match claim() {
+            Ok(end) => return end,
+            Err(Error::RoleTaken { .. }) if started.elapsed() < HANG => std::thread::yield_now(),
+            Err(other) => panic!("{other}"),
+        }
     }
 }
 

@@ -2,11 +2,11 @@
 //! of what was acknowledged.
 
 use crate::contention::report;
-use crate::{HANG, kill, kills, random, random_time};
+use crate::{HANG, kill, kills, random, random_time, succeed};
 use serde::{Deserialize, Serialize};
 use shmkit::pipe::{Connection, Family, Pipe, Reader, RecvError, Settings, Writer, duplex_with_capacity, pipe_with};
 use shmkit::prelude::*;
-use shmkit::segment::{Error, Role};
+use shmkit::segment::Role;
 use shmkit_segment::primitive::{AtomicU64, Ordering};
 use shmkit_segment::shared;
 use std::io::{ErrorKind, Read, Write};
@@ -49,18 +49,6 @@ fn bytes(position: u64, count: usize) -> Vec<u8> {
 fn check(position: u64, found: &[u8]) {
     let is_right = found.iter().zip(position..).all(|(&found, position)| found == byte(position));
     assert!(is_right, "other bytes than were written, in {} from {position} on", found.len());
-}
-
-/// Claims an end whose last holder is dead, which the kernel may show a moment late.
-fn succeed<End>(claim: impl Fn() -> Result<End, Error>) -> End {
-    let started = Instant::now();
-    loop {
-        match claim() {
-            Ok(end) => return end,
-            Err(Error::RoleTaken { .. }) if started.elapsed() < HANG => std::thread::yield_now(),
-            Err(other) => panic!("{other}"),
-        }
-    }
 }
 
 fn goes_on(notes: &Notes) -> bool {

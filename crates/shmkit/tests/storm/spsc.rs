@@ -1,11 +1,11 @@
 //! The queue with one sender and one receiver: its ends are killed, and a successor claims them, or the survivor is told.
 
 use crate::board::{Board, LEASED};
-use crate::{CAPACITY, HANG, kill, kills, random, random_time, wait_for_recovery};
+use crate::{CAPACITY, HANG, kill, kills, random, random_time, succeed, wait_for_recovery};
 use serde::{Deserialize, Serialize};
 use shmkit::prelude::*;
 use shmkit::queue::spsc::{self, Settings, Spsc};
-use shmkit::segment::{Error, Options, Role, Segment};
+use shmkit::segment::{Options, Role, Segment};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -29,18 +29,6 @@ impl Place {
 
     fn segment(&self) -> &Arc<Segment<Spsc<u64>>> {
         self.0.segment()
-    }
-}
-
-/// Claims an end whose last holder is dead, which the kernel may show a moment late: see [`Segment::sole_role`].
-fn succeed<End>(claim: impl Fn() -> Result<End, Error>) -> End {
-    let started = Instant::now();
-    loop {
-        match claim() {
-            Ok(end) => return end,
-            Err(Error::RoleTaken { .. }) if started.elapsed() < HANG => std::thread::yield_now(),
-            Err(other) => panic!("{other}"),
-        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! Condition variables: a notification must not die with the one that it was for.
 
-use crate::{as_another_peer, inherited, kill_at_every_site, survives, with};
+use crate::every_site::kill_at_every_site;
+use crate::{as_another_peer, inherited, survives, with};
 use loom::thread;
 use shmkit_sync::{Condvar, Mutex, MutexGuard, Wakeup};
 use std::sync::Arc;

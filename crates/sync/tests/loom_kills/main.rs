@@ -9,7 +9,10 @@
 #![cfg(all(loom, crash_points))]
 
 mod condvar;
+#[path = "../../../segment/tests/every_site/mod.rs"]
+mod every_site;
 
+use every_site::kill_at_every_site;
 use loom::thread::{self, JoinHandle};
 use shmkit_segment::crash;
 use shmkit_sync::{
@@ -17,28 +20,7 @@ use shmkit_sync::{
 };
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-
-/// Explores `model` with the victim killed at every site; `model` says whether the victim completed.
-fn kill_at_every_site(name: &str, preemptions: usize, model: impl Fn(u64) -> bool + Copy + Send + Sync + 'static) {
-    for n in 1.. {
-        let killed = Arc::new(AtomicBool::new(false));
-        let seen = Arc::clone(&killed);
-        let mut builder = loom::model::Builder::new();
-        builder.preemption_bound = Some(preemptions);
-        builder.max_branches = 20_000;
-        builder.check(move || {
-            if !model(n) {
-                seen.store(true, Ordering::Relaxed);
-            }
-        });
-        if !killed.load(Ordering::Relaxed) {
-            println!("{name}: killed at {} accesses", n - 1);
-            assert!(n > 1);
-            return;
-        }
-    }
-}
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Runs `operation` with the `n`-th access unwinding, after which `die` has been called in any case: whether it completed.
 fn survives(n: u64, die: impl Fn() + Clone + 'static, operation: impl FnOnce()) -> bool {
